@@ -1,0 +1,87 @@
+/*
+ * The command: what its verbs share.
+ *
+ * A verb is one file with one function: it parses nothing but its own operands, calls the stages, and prints. The exit status is
+ * the return value; a negative errno is passed up to main, which says what went wrong.
+ */
+#ifndef PORTPOLICY_CLI_H
+#define PORTPOLICY_CLI_H
+
+#include "portpolicy/decision.h"
+#include "portpolicy/environment.h"
+#include "portpolicy/policy.h"
+#include "portpolicy/ruleset.h"
+#include <jansson.h>
+
+enum status { STATUS_YES = 0, STATUS_NO = 1, STATUS_FAILED = 2 };
+
+#define DEFAULT_POLICY "/etc/portpolicy/host.policy"
+#define DEFAULT_TABLE "portpolicy"
+#define INSTALLED_LIBRARY "/usr/share/portpolicy/rules"
+
+/* One call of the program, made by main from its arguments. */
+struct invocation {
+	const char *verb;
+	const char **operands;
+	size_t operand_count;
+	bool json, strict;
+	const char *file, *host, *table, *as;
+	const char **include; /* -I, in the order given */
+	size_t include_count;
+};
+
+int verb_check(void *ctx, const struct invocation *call);
+int verb_explain(void *ctx, const struct invocation *call);
+int verb_compile(void *ctx, const struct invocation *call);
+int verb_plan(void *ctx, const struct invocation *call);
+int verb_apply(void *ctx, const struct invocation *call);
+int verb_remove(void *ctx, const struct invocation *call);
+
+/*
+ * The real world. `careful`: files that somebody other than root may write are refused with -EPERM.
+ * `main_path` is the policy that the user named: an error in reading it is kept for world_error, because
+ * that is a failure to answer where a missing include is a mistake in the policy.
+ */
+struct world;
+int world_new(void *ctx, const struct invocation *call, const char *main_path, bool careful, struct world **out);
+const struct environment *world_environment(const struct world *world);
+void world_answer_for(struct world *world, const char *host);
+int world_error(const struct world *world); /* 0 or a negative errno */
+
+/* May nobody but root write this file or put another in its place?  0, -EPERM or another negative errno. */
+int path_trusted(void *ctx, const char *path);
+/* May nobody but root write what `descriptor` is open on? */
+int descriptor_trusted(int descriptor);
+
+/* Loads FILE for this host (or --host) and prints what is wrong. Returns a status, and the policy with STATUS_YES; or a negative errno. */
+int load_policy(void *ctx, const struct invocation *call, const char *path, bool careful, struct policy **out, struct world **world);
+/* The same and on to the ruleset: refuses what may not be installed. */
+int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct ruleset **out);
+/* The one operand FILE, the default, or NULL after a usage error. */
+const char *policy_operand(const struct invocation *call);
+
+/* Standard error. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int usage_error(const struct invocation *call, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void print_diagnostic(const struct diagnostic *diagnostic);
+void print_diagnostics(const struct diagnostics *diagnostics);
+/* Says why the kernel could not be asked at all, and returns STATUS_FAILED. */
+int kernel_unreachable(const struct invocation *call, int error);
+
+/* Words for values. */
+const char *verdict_word(enum verdict verdict);
+const char *direction_word(enum direction direction);
+struct span because_span(const struct because *because); /* no place for builtin and unmanaged */
+const char *because_text(const struct because *because);
+/* "in, out" of the directions that are managed, or that are not; "" for none. NULL: out of memory. */
+char *direction_list(void *ctx, const struct policy *policy, bool managed);
+
+/* JSON. Every function that makes a value returns NULL when memory is short; json_set then fails too, so one check at the end does. */
+json_t *json_text(const char *text); /* bytes that are not UTF-8 become U+FFFD; NULL becomes null */
+int json_set(json_t *object, const char *key, json_t *value); /* steals value; 0 or -ENOMEM */
+int json_push(json_t *array, json_t *value);
+json_t *json_because(const struct because *because);
+json_t *json_diagnostic(const struct diagnostic *diagnostic);
+int json_print(json_t *value); /* one line on standard output; releases value */
+
+#endif

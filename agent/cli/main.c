@@ -1,0 +1,261 @@
+/*
+ * portpolicy VERB [OPTIONS] [OPERANDS].
+ *
+ * A table of verbs and a table of options. Each verb names the options that it takes, so an option that would have no effect
+ * is an error and not a surprise. What goes wrong in writing the answer (a full disk, a reader that
+ * has gone) is found out at the end, because an answer that nobody got is no answer.
+ */
+#include "agent/cli/cli.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <talloc.h>
+
+enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128 };
+
+struct verb {
+	const char *name;
+	int (*run)(void *ctx, const struct invocation *call);
+	unsigned options;
+	const char *summary, *help;
+};
+
+static const struct verb verbs[] = {
+	{"check", verb_check, OPT_JSON | OPT_STRICT | OPT_HOST | OPT_INCLUDE, "check [FILE...]            judge policies and prove their expects",
+		"Usage: portpolicy check [--strict] [--json] [--host NAME] [-I DIR] [FILE...]\n\n"
+		"Reads each policy, reports its mistakes, proves its expects and warns of what looks unintended.\n"
+		"FILE is " DEFAULT_POLICY " unless named; - is standard input.\n"
+		"Without --host it answers for every kind of host that the hosts blocks tell apart.\n\n"
+		"  --strict     warnings count as errors\n"
+		"  --json       one object: ok, errors, warnings, expects\n"
+		"  --host NAME  answer for this host\n"
+		"  -I DIR       search DIR first for include <name>\n\n"
+		"Exit status: 0 all is well; 1 an error or an expect that fails; 2 it could not be decided.\n\n"
+		"Example: portpolicy check --strict rules/examples/web-server.policy\n"},
+	{"explain", verb_explain, OPT_JSON | OPT_FILE | OPT_HOST | OPT_INCLUDE, "explain [-f FILE] PACKET|-   the verdict for a packet, and the line that gives it",
+		"Usage: portpolicy explain [-f FILE] [--json] [--host NAME] [-I DIR] PACKET...|-\n\n"
+		"PACKET is the clauses of a rule with one value each, as one argument or as words. A field left\n"
+		"out is open: where the answer turns on it, the answer is `depends`, with a packet for each verdict.\n"
+		"- answers one packet a line from standard input; empty lines and # comments are skipped.\n\n"
+		"  -f FILE      the policy (" DEFAULT_POLICY " unless named)\n"
+		"  --json       one object a line: packet, verdict, because\n"
+		"  --host NAME  answer for this host\n"
+		"  -I DIR       search DIR first for include <name>\n\n"
+		"Exit status: 0 every packet is allowed or unmanaged; 1 some are not; 2 a packet could not be answered.\n\n"
+		"Example: portpolicy explain out tcp/443 to 198.51.100.7 by user www-data\n"},
+	{"compile", verb_compile, OPT_AS | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "compile [--as nft|json] [FILE] print the ruleset that apply would install",
+		"Usage: portpolicy compile [--as nft|json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
+		"Prints the ruleset that apply would install, as nft -f reads it, or as JSON.\n\n"
+		"Example: portpolicy compile host.policy | nft -c -f -\n"},
+	{"plan", verb_plan, OPT_JSON | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "plan [FILE]                what apply would change",
+		"Usage: portpolicy plan [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
+		"Compares the policy with what the kernel holds and lists what apply would change. Changes nothing.\n\n"
+		"Exit status: 0 nothing to change; 1 the plan is not empty; 2 it could not be known.\n\n"
+		"Example: portpolicy plan host.policy\n"},
+	{"apply", verb_apply, OPT_JSON | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_CONFIRM, "apply [FILE]               change the kernel to the policy, all or nothing",
+		"Usage: portpolicy apply [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
+		"Makes the policy the firewall of this host (of this network namespace) in one change that is made\n"
+		"whole or not at all. Connections that stand at the first apply go on. Needs root, and a policy that\n"
+		"nobody but root can write. What it installs is gone after a restart: apply it again at boot.\n\n"
+		"Example: portpolicy apply /etc/portpolicy/host.policy\n"},
+	{"remove", verb_remove, OPT_JSON | OPT_TABLE, "remove                     take out all that apply installed",
+		"Usage: portpolicy remove [--json] [--table NAME]\n\n"
+		"Takes out the table that apply installed, and nothing else. Needs root.\n\n"
+		"Example: portpolicy remove\n"},
+};
+#define VERBS (sizeof verbs / sizeof *verbs)
+
+static const struct {
+	const char *name;
+	char letter;
+	unsigned bit;
+	bool value;
+} options[] = {
+	{"--json", 0, OPT_JSON, false}, {"--strict", 0, OPT_STRICT, false}, {"--file", 'f', OPT_FILE, true},	  {"--host", 0, OPT_HOST, true},
+	{"--table", 0, OPT_TABLE, true}, {"--as", 0, OPT_AS, true},	     {"--include", 'I', OPT_INCLUDE, true}, {"--confirm", 0, OPT_CONFIRM, true},
+};
+#define OPTIONS (sizeof options / sizeof *options)
+
+static void overview(FILE *stream)
+{
+	fprintf(stream, "Usage: portpolicy VERB [OPTIONS] [OPERANDS]\n\n");
+	for (size_t i = 0; i < VERBS; i++)
+		fprintf(stream, "  %s\n", verbs[i].summary);
+	fprintf(stream, "\nportpolicy VERB --help explains a verb with an example. The language: man 5 portpolicy.policy.\n");
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < VERBS; i++)
+		if (!strcmp(verbs[i].name, name))
+			return &verbs[i];
+	return NULL;
+}
+
+static int unknown_verb(const char *name)
+{
+	const char *names[VERBS];
+	for (size_t i = 0; i < VERBS; i++)
+		names[i] = verbs[i].name;
+	const char *near = nearest_word(name, names, VERBS);
+	complain("portpolicy: there is no verb \"%s\"%s%s%s\n", name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+	complain("verbs:");
+	for (size_t i = 0; i < VERBS; i++)
+		complain(" %s", names[i]);
+	complain("\n");
+	return STATUS_FAILED;
+}
+
+/* Which option is it, and where is its value?  -1: none.  *value is NULL when it stands in the next argument. */
+static int find_option(const char *argument, const char **value)
+{
+	for (size_t i = 0; i < OPTIONS; i++) {
+		size_t length = strlen(options[i].name);
+		*value = NULL;
+		if (options[i].letter && argument[1] == options[i].letter) {
+			if (argument[2])
+				*value = argument + 2;
+			return (int)i;
+		}
+		if (strncmp(argument, options[i].name, length) || (argument[length] && argument[length] != '='))
+			continue;
+		if (argument[length])
+			*value = argument + length + 1;
+		return (int)i;
+	}
+	return -1;
+}
+
+static int set_option(void *ctx, struct invocation *call, unsigned bit, const char *value)
+{
+	switch ((enum option_bit)bit) {
+	case OPT_JSON: call->json = true; break;
+	case OPT_STRICT: call->strict = true; break;
+	case OPT_FILE: call->file = value; break;
+	case OPT_HOST: call->host = value; break;
+	case OPT_TABLE: call->table = value; break;
+	case OPT_AS: call->as = value; break;
+	case OPT_CONFIRM: break;
+	case OPT_INCLUDE:
+		call->include = talloc_realloc(ctx, call->include, const char *, call->include_count + 1);
+		if (!call->include)
+			return -ENOMEM;
+		call->include[call->include_count++] = value;
+		break;
+	}
+	return 0;
+}
+
+static int unknown_option(const struct invocation *call, const char *argument)
+{
+	const char *names[OPTIONS + 1];
+	for (size_t i = 0; i < OPTIONS; i++)
+		names[i] = options[i].name;
+	names[OPTIONS] = "--help";
+	const char *near = nearest_word(argument, names, OPTIONS + 1);
+	return usage_error(call, "there is no option %s%s%s%s", argument, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* Splits the arguments into verb, options and operands.  Returns STATUS_YES, STATUS_FAILED after a message, or -ENOMEM. */
+static int split(void *ctx, int count, char **arguments, struct invocation *call, unsigned *used, bool *help)
+{
+	bool only_operands = false;
+	call->operands = talloc_array(ctx, const char *, count + 1);
+	if (!call->operands)
+		return -ENOMEM;
+	for (int i = 1; i < count; i++) {
+		const char *argument = arguments[i], *value;
+		if (!only_operands && !strcmp(argument, "--")) {
+			only_operands = true;
+			continue;
+		}
+		if (!only_operands && (!strcmp(argument, "--help") || !strcmp(argument, "-h"))) {
+			*help = true;
+			continue;
+		}
+		if (only_operands || argument[0] != '-' || !argument[1]) {
+			if (!call->verb)
+				call->verb = argument;
+			else
+				call->operands[call->operand_count++] = argument;
+			continue;
+		}
+		int option = find_option(argument, &value);
+		if (option < 0)
+			return unknown_option(call, argument);
+		if (!options[option].value && value)
+			return usage_error(call, "%s takes no value", options[option].name);
+		if (options[option].value && !value && i + 1 >= count)
+			return usage_error(call, "%s needs a value", argument);
+		if (options[option].value && !value)
+			value = arguments[++i];
+		*used |= options[option].bit;
+		if (set_option(ctx, call, options[option].bit, value))
+			return -ENOMEM;
+	}
+	return STATUS_YES;
+}
+
+static int check_options(const struct invocation *call, const struct verb *verb, unsigned used)
+{
+	if (used & OPT_CONFIRM & verb->options)
+		return usage_error(call, "--confirm is not in this version: keep a second session open, and `portpolicy remove` at hand");
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (used & options[i].bit & ~verb->options)
+			return usage_error(call, "%s takes no %s", verb->name, options[i].name);
+	if (strspn(call->table, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != strlen(call->table) || !*call->table ||
+		strlen(call->table) > 63 || strchr("0123456789-", *call->table))
+		return usage_error(call, "\"%s\" cannot be the name of a table: letters, digits, _ and -, a letter first", call->table);
+	if (call->host && !*call->host)
+		return usage_error(call, "--host needs a name");
+	return STATUS_YES;
+}
+
+static int run(void *ctx, int count, char **arguments)
+{
+	struct invocation call = {.table = DEFAULT_TABLE};
+	unsigned used = 0;
+	bool help = false;
+	if (count == 2 && !strcmp(arguments[1], "--version"))
+		return printf("portpolicy 0.1, language 1\n"), STATUS_YES;
+	int status = split(ctx, count, arguments, &call, &used, &help);
+	if (status)
+		return status;
+	if (!call.verb) {
+		overview(help ? stdout : stderr);
+		return help ? STATUS_YES : STATUS_FAILED;
+	}
+	if (!strcmp(call.verb, "help") && !call.operand_count)
+		return overview(stdout), STATUS_YES;
+	const struct verb *verb = find_verb(call.verb);
+	if (!verb)
+		return unknown_verb(call.verb);
+	if (help)
+		return fputs(verb->help, stdout), STATUS_YES;
+	status = check_options(&call, verb, used);
+	return status ? status : verb->run(ctx, &call);
+}
+
+/* An answer that could not be written is no answer. */
+static int finish(int status)
+{
+	if (fflush(stdout) || ferror(stdout)) {
+		complain("portpolicy: cannot write the answer: %s\n", strerror(errno));
+		return STATUS_FAILED;
+	}
+	return status;
+}
+
+int main(int count, char **arguments)
+{
+	signal(SIGPIPE, SIG_IGN);
+	void *ctx = talloc_new(NULL);
+	int status = ctx ? run(ctx, count, arguments) : -ENOMEM;
+	if (status < 0) {
+		complain("portpolicy: %s\n", status == -ENOMEM ? "out of memory" : strerror(-status));
+		status = STATUS_FAILED;
+	}
+	talloc_free(ctx);
+	return finish(status);
+}

@@ -1,0 +1,42 @@
+/*
+ * remove: takes out our table, and nothing else.
+ */
+#include "agent/cli/cli.h"
+#include "portpolicy/kernel.h"
+#include <errno.h>
+#include <string.h>
+
+static int print_outcome(const struct invocation *call, bool removed)
+{
+	if (call->json)
+		return json_print(json_pack("{s:s,s:b}", "table", call->table, "removed", removed));
+	if (removed)
+		printf("removed: table inet %s; portpolicy stops nothing any more\n", call->table);
+	else
+		printf("nothing to remove: there is no table inet %s\n", call->table);
+	return 0;
+}
+
+int verb_remove(void *ctx, const struct invocation *call)
+{
+	struct kernel *kernel;
+	struct changes *applied = NULL;
+	struct refusal refusal = {0};
+	const char *problem = NULL;
+	if (call->operand_count)
+		return usage_error(call, "remove takes no operand");
+	int status = kernel_open(ctx, &kernel);
+	if (status)
+		return kernel_unreachable(call, status);
+	status = kernel_install(ctx, kernel, call->table, NULL, &applied, &refusal, &problem);
+	if (status < 0)
+		return status == -ENOMEM ? status : kernel_unreachable(call, status);
+	if (status == 2)
+		return kernel_unreachable(call, -EAGAIN);
+	if (status) {
+		complain("portpolicy: cannot remove table inet %s: %s\n", call->table,
+			status == 1 ? strerror(refusal.error) : problem ? problem : "it belongs to somebody else");
+		return STATUS_FAILED;
+	}
+	return print_outcome(call, applied && applied->count);
+}

@@ -1,0 +1,20 @@
+/*
+ * What can be said about a policy beyond its errors: warnings of things that it says but its writer may not mean.
+ */
+#ifndef PORTPOLICY_ANALYSIS_H
+#define PORTPOLICY_ANALYSIS_H
+
+#include "portpolicy/decision.h"
+
+/* Warns where neighbour discovery or DHCP no longer work (LANGUAGE.md, What a policy means, 6).  0 or -ENOMEM. */
+int analyse_reachability(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics);
+
+/* Warns of rules that can never decide a packet or change nothing, and of limits that another rule bypasses.  0 or -ENOMEM. */
+int analyse_rules(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics);
+
+/* Certainly every packet of `inner` in `outer`?  False where it is not easily seen. */
+bool match_covers(const struct match *outer, const struct match *inner);
+/* Certainly no packet in both?  False where it is not easily seen. */
+bool match_disjoint(const struct match *a, const struct match *b);
+
+#endif
