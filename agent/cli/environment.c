@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define POLICY_MAX ((size_t)16 << 20)
-#define LIST_MAX ((size_t)1 << 30)
+#define LIST_MAX ((size_t)255 << 20) /* talloc gives no more than 256 MiB in one piece */
 
 struct world {
 	struct environment environment;
