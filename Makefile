@@ -1,0 +1,90 @@
+# portpolicy: a host firewall whose rules are a language.
+#
+#   make          build/portpolicy
+#   make test     installs what is missing (as root), builds, runs every test
+#   make demo     the same set-up, then the main job in network namespaces
+#   make golden   renews the expected files under tests/golden and tests/bad
+#
+# A new .c file in a folder below is picked up by itself; a .c file in tests/unit or tests/property is a test program of its own.
+
+PACKAGES := gcc make pkg-config flex bison libnftnl-dev libmnl-dev libcmocka-dev libtalloc-dev libjansson-dev \
+	nettle-dev libnetfilter-conntrack-dev nftables iproute2
+LIBRARIES := libnftnl libmnl libnetfilter_conntrack talloc jansson nettle
+
+BUILD ?= build
+CC ?= gcc
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings -Werror=implicit-function-declaration
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -I$(BUILD)/gen -I. $(WARNINGS) $(shell pkg-config --cflags $(LIBRARIES)) \
+	-fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE $(CFLAGS) $(SANITIZE)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(SANITIZE)
+LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
+TEST_LDLIBS = $(LDLIBS) $(shell pkg-config --libs cmocka)
+
+DSL := $(wildcard dsl/*/*.c)
+AGENT := $(filter-out agent/cli/main.c,$(wildcard agent/*/*.c))
+GENERATED := $(BUILD)/gen/parse.c $(BUILD)/gen/scan.c $(BUILD)/gen/iana.c
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(DSL) $(AGENT)) $(GENERATED:.c=.o)
+MAIN := $(BUILD)/agent/cli/main.o
+UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/property/*.c))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/netns/*.c tests/fuzz/*.c tests/kernels/*.c))
+
+all: $(BUILD)/portpolicy
+
+$(BUILD)/portpolicy: $(MAIN) $(BUILD)/libportpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/libportpolicy.a: $(OBJECTS)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c | generated
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/gen/%.o: $(BUILD)/gen/%.c
+	$(CC) $(ALL_CFLAGS) -Idsl/language -Wno-missing-prototypes -Wno-unused-function -Wno-sign-compare -MMD -MP -c -o $@ $<
+
+generated: $(GENERATED)
+
+$(BUILD)/gen/parse.c: dsl/language/parse.y
+	@mkdir -p $(@D)
+	bison -Werror -Wcounterexamples --header=$(BUILD)/gen/parse.h -o $@ $<
+
+$(BUILD)/gen/scan.c: dsl/language/scan.l $(BUILD)/gen/parse.c
+	@mkdir -p $(@D)
+	flex --header-file=$(BUILD)/gen/scan.h -o $@ $<
+
+$(BUILD)/gen/iana.c: dsl/language/iana.awk dsl/language/iana-services.txt
+	@mkdir -p $(@D)
+	LC_ALL=C awk -f dsl/language/iana.awk dsl/language/iana-services.txt >$@.new && mv $@.new $@
+
+$(UNITS) $(TOOLS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libportpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LDLIBS)
+
+tools: $(UNITS) $(TOOLS)
+
+set-up:
+	@tests/set-up $(PACKAGES)
+
+test: set-up
+	@$(MAKE) --no-print-directory all tools
+	@BUILD=$(BUILD) tests/run
+
+demo: set-up
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) tests/demo
+
+golden: all
+	@BUILD=$(BUILD) tests/golden/run --renew
+	@BUILD=$(BUILD) tests/bad/run --renew
+
+test-kernels: all tools
+	@BUILD=$(BUILD) tests/kernels/run
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all generated tools set-up test demo golden test-kernels clean
+.SECONDARY:
+
+-include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d)
