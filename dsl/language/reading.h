@@ -1,0 +1,85 @@
+/*
+ * What scanner and grammar share: the state of one reading.
+ */
+#ifndef PORTPOLICY_READING_H
+#define PORTPOLICY_READING_H
+
+#include "portpolicy/tree.h"
+#include <setjmp.h>
+
+struct place {
+	uint32_t begin, end;
+};
+
+/* Clauses as they are gathered: which were seen, and where. */
+struct clauses {
+	struct match_node match;
+	struct limit_node *limits;
+	struct text_node *log, *reason;
+	struct place seen[16];
+};
+
+struct parse {
+	void *ctx; /* owns every node */
+	const struct source *source;
+	struct diagnostics *diagnostics;
+	jmp_buf fatal; /* the scanner is out of memory */
+	bool question;
+
+	/* the scanner's */
+	bool started;
+	uint32_t offset;
+	unsigned depth, blocks;       /* braces of sets, and of hosts, that are open */
+	struct place brace, block;    /* the outermost open ones */
+	bool hosts, comma, ended;     /* a hosts statement waits for its brace; the last token was a comma; it was an end */
+	bool abandoned;               /* a set was given up at the start of a statement or the end of the text: `brace` says which */
+	bool exhausted;               /* a token's text was lost for lack of memory */
+	struct place last, before;    /* the last two tokens */
+
+	/* the grammar's */
+	struct statement *statements;
+	struct match_node *asked;
+	unsigned errors;
+	bool full; /* too many errors: the rest is not reported */
+};
+
+/* A list under construction. */
+struct items {
+	struct item *first, **last;
+};
+
+struct span parse_span(const struct parse *parse, struct place place);
+/* Reports an error unless the limit is reached. */
+struct diagnostic *parse_error(struct parse *parse, struct place place, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Constructors. All return NULL for lack of memory, also when they are given NULL where a node must be. */
+struct item *item_new(struct parse *parse, enum item_kind kind, struct place place, const char *text);
+struct item *item_pair(struct parse *parse, enum item_kind kind, struct place place, struct item *low, struct item *high);
+struct item *item_of(struct parse *parse, enum item_kind kind, struct place place, struct item *list);
+struct items *items_add(struct parse *parse, struct items *list, struct item *item);
+struct item *item_protocol(struct parse *parse, struct place place, const char *text, bool numeric, struct item *behind);
+struct item *item_subject(struct parse *parse, enum item_kind kind, struct place place, struct item *names);
+struct statement *statement_new(struct parse *parse, enum statement_kind kind, struct place place);
+struct statement *statement_definition(struct parse *parse, enum statement_kind kind, struct place place, struct item *name, bool append,
+	struct item *value);
+struct statement *statement_rule(struct parse *parse, enum action action, struct place place, struct clauses *clauses);
+struct statement *statement_expect(struct parse *parse, bool allow, struct place place, struct clauses *clauses);
+struct text_node *text_new(struct parse *parse, struct place place, const char *text);
+struct limit_node *limit_new(struct parse *parse, enum limit_kind kind, struct place place, struct item *count, struct item *unit);
+struct clauses *clauses_new(struct parse *parse, enum direction direction, struct item *traffic);
+
+/* Clauses; a second of its kind is reported and left out. */
+enum clause {
+	CLAUSE_ON, CLAUSE_ARRIVING, CLAUSE_LEAVING, CLAUSE_FROM, CLAUSE_SOURCE_PORT, CLAUSE_TO, CLAUSE_BY, CLAUSE_RATE, CLAUSE_CONNECTIONS,
+	CLAUSE_ABOVE, CLAUSE_LOG, CLAUSE_REASON,
+};
+void clause_set(struct parse *parse, struct clauses *clauses, enum clause clause, struct place place, struct item *value);
+void clause_limit(struct parse *parse, struct clauses *clauses, struct place place, struct limit_node *limit);
+void clause_text(struct parse *parse, struct clauses *clauses, enum clause clause, struct place place, struct text_node *text);
+
+/* The direction that another firewall's word means; reports it. */
+enum direction direction_guess(struct parse *parse, struct place place, const char *word);
+/* A syntax error in the language's own words; `expected` are the words and signs that could stand there. */
+void report_unexpected(struct parse *parse, struct place place, const char *const *expected, size_t count);
+
+#endif
