@@ -1,0 +1,130 @@
+/*
+ * Address lists: one address, network or range a line.
+ *
+ * Lists are large (a blocklist has a million lines), so the common line, an IPv4 network, is read by hand here; every other line
+ * goes through the same functions as addresses in a policy, which also make the messages.
+ */
+#include "dsl/language/resolve.h"
+#include <errno.h>
+#include <string.h>
+#include <talloc.h>
+
+#define ERRORS_MAX 10
+#define LINE_MAX_BYTES 256
+
+struct growing {
+	struct interval *at;
+	size_t count, room;
+};
+
+static int grow(void *ctx, struct growing *list, struct interval one)
+{
+	if (list->count == list->room) {
+		size_t room = list->room ? list->room + list->room / 2 : 64;
+		struct interval *more = talloc_realloc(ctx, list->at, struct interval, room);
+		if (!more)
+			return -ENOMEM;
+		list->at = more;
+		list->room = room;
+	}
+	list->at[list->count++] = one;
+	return 0;
+}
+
+/* "a.b.c.d" or "a.b.c.d/n" from begin to end, strictly; false leaves it to the careful way. */
+static bool quick_ipv4(const char *at, const char *end, struct interval *out)
+{
+	uint32_t address = 0, prefix = 32;
+	for (int part = 0; part < 4; part++) {
+		uint32_t value = 0;
+		const char *begin = at;
+		while (at < end && *at >= '0' && *at <= '9' && at - begin < 3)
+			value = value * 10 + (uint32_t)(*at++ - '0');
+		if (at == begin || value > 255 || (*begin == '0' && at - begin > 1))
+			return false;
+		address = address << 8 | value;
+		if (part < 3 && (at == end || *at++ != '.'))
+			return false;
+	}
+	if (at < end) {
+		const char *begin = at + 1;
+		if (*at++ != '/')
+			return false;
+		for (prefix = 0; at < end && *at >= '0' && *at <= '9' && at - begin < 2; at++)
+			prefix = prefix * 10 + (uint32_t)(*at - '0');
+		if (at == begin || at != end || prefix > 32 || (*begin == '0' && at - begin > 1))
+			return false;
+	}
+	uint32_t hosts = prefix == 32 ? 0 : 0xffffffffu >> prefix;
+	if (address & hosts)
+		return false;
+	*out = (struct interval){address, address | hosts};
+	return true;
+}
+
+static int careful(struct diagnostics *diagnostics, struct span span, const char *begin, const char *end, enum family *family, struct interval *out)
+{
+	char text[LINE_MAX_BYTES];
+	size_t length = (size_t)(end - begin);
+	if (length >= sizeof text || memchr(begin, 0, length)) {
+		report_error(diagnostics, span, "one address, network or range stands on a line");
+		return 1;
+	}
+	memcpy(text, begin, length);
+	text[length] = 0;
+	char *dash = strchr(text, '-');
+	if (!dash)
+		return address_parse(diagnostics, span, text, family, out);
+	char *high = dash + 1 + strspn(dash + 1, " \t");
+	while (dash > text && (dash[-1] == ' ' || dash[-1] == '\t'))
+		dash--;
+	*dash = 0;
+	return range_parse(diagnostics, span, text, high, family, out);
+}
+
+static bool blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+
+static const char *trim(const char **begin, const char *end)
+{
+	const char *comment = memchr(*begin, '#', (size_t)(end - *begin));
+	end = comment ? comment : end;
+	while (*begin < end && blank(**begin))
+		++*begin;
+	while (end > *begin && blank(end[-1]))
+		end--;
+	return end;
+}
+
+static int parse_line(void *ctx, const struct source *source, struct diagnostics *diagnostics, const char *begin, const char *end,
+	struct growing lists[FAMILIES])
+{
+	enum family family = FAMILY_IPV4;
+	struct interval one;
+	end = trim(&begin, end);
+	if (begin == end)
+		return 0;
+	if (!quick_ipv4(begin, end, &one)) {
+		struct span span = {source, (uint32_t)(begin - source->text), (uint32_t)(end - source->text)};
+		if (careful(diagnostics, span, begin, end, &family, &one))
+			return 0;
+	}
+	return grow(ctx, &lists[family], one);
+}
+
+int list_parse(void *ctx, const struct source *source, struct diagnostics *diagnostics, struct intervals out[FAMILIES])
+{
+	struct growing lists[FAMILIES] = {{0}, {0}};
+	const char *at = source->text, *end = at + source->length;
+	size_t errors = diagnostics->errors;
+	int error = 0;
+	while (at < end && !error && diagnostics->errors < errors + ERRORS_MAX) {
+		const char *newline = memchr(at, '\n', (size_t)(end - at));
+		error = parse_line(ctx, source, diagnostics, at, newline ? newline : end, lists);
+		at = newline ? newline + 1 : end;
+	}
+	for (int family = 0; family < FAMILIES && !error; family++) {
+		error = intervals_from(ctx, lists[family].at, lists[family].count, &out[family]);
+		talloc_free(lists[family].at);
+	}
+	return error ? error : diagnostics->errors != errors;
+}

@@ -1,0 +1,119 @@
+/*
+ * Subjects: users, groups and units as numbers.
+ */
+#include "dsl/language/resolve.h"
+#include <errno.h>
+#include <string.h>
+#include <talloc.h>
+
+#define ID_LAST 0xfffffffeu /* 2^32-1 means "no change" to the system calls: nobody's number */
+
+static int add(struct resolver *resolver, struct intervals *set, u128 number)
+{
+	struct intervals one;
+	int error = intervals_single(resolver->ctx, number, number, &one);
+	return error ? error : intervals_union(resolver->ctx, *set, one, set);
+}
+
+static int unknown_account(struct resolver *resolver, struct scope *scope, const struct item *item, const char *kind, const char *name)
+{
+	const char *what = talloc_asprintf(resolver->ctx, "%s \"%s\"", kind, name);
+	if (!what)
+		return -ENOMEM;
+	report_warning(resolver->diagnostics, "W001", item->span, "%s is not known on this host", what);
+	return gap_add(resolver, scope, item->span, what);
+}
+
+static bool decimal(const char *text) { return *text && strspn(text, "0123456789") == strlen(text); }
+
+static int add_account(struct resolver *resolver, struct scope *scope, const struct item *item, bool user, const char *name, struct intervals *set)
+{
+	const struct environment *environment = resolver->environment;
+	uint64_t number;
+	uint32_t id;
+	if (decimal(name)) {
+		if (!number_parse(&(struct item){.text = name}, ID_LAST, &number))
+			return add(resolver, set, number);
+		report_error(resolver->diagnostics, item->span, "a %s number is at most %u", user ? "user" : "group", ID_LAST);
+		return 0;
+	}
+	int error = user ? environment->find_user(environment->data, name, &id) : environment->find_group(environment->data, name, &id);
+	if (error == -ENOENT)
+		return unknown_account(resolver, scope, item, user ? "user" : "group", name);
+	return error ? error : add(resolver, set, id);
+}
+
+static int add_unit(struct resolver *resolver, const struct item *item, const char *name, struct intervals *set)
+{
+	const char *const *known = resolver->asking ? resolver->policy->units : resolver->units;
+	size_t count = resolver->asking ? resolver->policy->unit_count : resolver->unit_count;
+	if (strchr(name, '/') || !strchr(name, '.')) {
+		struct diagnostic *one = report_error(resolver->diagnostics, item->span, "`%s` is no unit", name);
+		diagnostic_hint(resolver->diagnostics, one, "a unit has its type behind a dot, e.g. %s.service", strchr(name, '/') ? "nginx" : name);
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(known[i], name))
+			return add(resolver, set, UNIT_FIRST + i);
+	if (resolver->asking)
+		return add(resolver, set, UNIT_OTHER);
+	if (array_room(resolver->ctx, &resolver->units, sizeof *resolver->units, count))
+		return -ENOMEM;
+	resolver->units[resolver->unit_count++] = name;
+	return add(resolver, set, UNIT_FIRST + count);
+}
+
+static int add_named(struct resolver *resolver, struct scope *scope, const struct item *item, enum item_kind kind, const char *name, struct subjects *out)
+{
+	switch (kind) {
+	case ITEM_USER: return add_account(resolver, scope, item, true, name, &out->users);
+	case ITEM_GROUP: return add_account(resolver, scope, item, false, name, &out->groups);
+	default: return add_unit(resolver, item, name, &out->units);
+	}
+}
+
+static int add_subject(struct resolver *resolver, struct scope *scope, const struct item *item, struct subjects *out)
+{
+	int error = 0;
+	if (item->kind == ITEM_SET) {
+		if (!item->items)
+			report_error(resolver->diagnostics, item->span, "an empty set of subjects matches nothing");
+		for (const struct item *one = item->items; one && !error; one = one->next)
+			error = add_subject(resolver, scope, one, out);
+		return error;
+	}
+	if (item->kind != ITEM_USER && item->kind != ITEM_GROUP && item->kind != ITEM_UNIT) {
+		report_error(resolver->diagnostics, item->span, "user, group or unit is expected here");
+		return 0;
+	}
+	if (item->text)
+		return add_named(resolver, scope, item, item->kind, item->text, out);
+	for (const struct item *one = item->items; one && !error; one = one->next)
+		error = add_named(resolver, scope, one, item->kind, one->text, out);
+	return error;
+}
+
+int subjects_resolve(struct resolver *resolver, struct scope *scope, const struct item *item, struct subjects *out)
+{
+	*out = (struct subjects){.any = !item, .one_process = resolver->asking};
+	if (!item)
+		return 0;
+	if (item->kind == ITEM_ANY) {
+		out->any = true;
+		return 0;
+	}
+	if (item->kind != ITEM_EXCEPT)
+		return add_subject(resolver, scope, item, out);
+	if (item->low->kind != ITEM_ANY) {
+		struct diagnostic *one = report_error(resolver->diagnostics, item->span, "`except` stands behind `any` here");
+		diagnostic_hint(resolver->diagnostics, one, "write `by any except ...`, or a rule that denies the others");
+		return 0;
+	}
+	struct scope right = *scope;
+	right.negated = !scope->negated;
+	out->except = true;
+	out->one_process = false;
+	if (item->high->kind == ITEM_ANY)
+		report_error(resolver->diagnostics, item->span, "this leaves out everybody");
+	return item->high->kind == ITEM_ANY ? 0 : add_subject(resolver, &right, item->high, out);
+}
