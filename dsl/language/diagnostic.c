@@ -2,6 +2,7 @@
  * Messages about places: kept in a list, shown the way compilers do, so that editors find the place.
  */
 #include "portpolicy/source.h"
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -93,27 +94,53 @@ void diagnostic_related(struct diagnostics *list, struct diagnostic *diagnostic,
 	list->exhausted |= !diagnostic->related_message;
 }
 
-/* A message may quote the policy, and the policy may hold anything: control bytes are shown as ?. */
-static void put_clean(FILE *stream, const char *text, size_t length)
+static bool continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+
+/*
+ * May this character be shown? A policy may hold anything, and a message quotes it: neither the control characters of ASCII and
+ * Latin 1 nor those that turn the direction of text may reach a terminal, nor bytes that are no UTF-8.
+ */
+static size_t shown_length(const char *text, size_t length)
 {
-	for (size_t i = 0; i < length; i++)
-		fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i], stream);
+	unsigned char first = (unsigned char)*text, second = length > 1 ? (unsigned char)text[1] : 0, third = length > 2 ? (unsigned char)text[2] : 0;
+	size_t count = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+	if (!count || count > length || first < 0x20 || first == 0x7f || (first == 0xc2 && second < 0xa0))
+		return 0;
+	for (size_t i = 1; i < count; i++)
+		if (!continues(text[i]))
+			return 0;
+	if (first == 0xe2 && ((second == 0x80 && third >= 0xa8 && third <= 0xae) || (second == 0x81 && third >= 0xa6 && third <= 0xa9)))
+		return 0;
+	return count;
 }
 
-static bool continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+/* What may not be shown is a ? for each byte. */
+static void put_clean(FILE *stream, const char *text, size_t length)
+{
+	for (size_t i = 0; i < length;) {
+		size_t count = shown_length(text + i, length - i);
+		if (count)
+			fwrite(text + i, 1, count, stream);
+		else
+			fputc(text[i] == '\t' ? '\t' : '?', stream);
+		i += count ? count : 1;
+	}
+}
 
 struct window {
 	const char *line;
 	size_t from, to, caret, width; /* bytes of the line that are shown; the caret and what it underlines */
+	bool cut;                      /* the line goes on behind them */
 };
 
 static struct window window_of(struct span span)
 {
 	struct position position = span_position(span);
 	const char *text = span.source->text, *line = text + span.source->lines[position.line - 1];
-	size_t length = strcspn(line, "\r\n"), caret = position.column - 1;
-	if ((size_t)(line - text) + length > span.source->length)
-		length = span.source->length - (size_t)(line - text);
+	const char *end = memchr(line, '\n', span.source->length - (size_t)(line - text));
+	size_t length = (size_t)((end ? end : text + span.source->length) - line), caret = position.column - 1;
+	while (length && line[length - 1] == '\r')
+		length--;
 	struct window window = {.line = line, .to = length, .caret = caret < length ? caret : length};
 	if (length > SHOWN_WIDTH) {
 		window.from = window.caret > SHOWN_WIDTH / 2 ? window.caret - SHOWN_WIDTH / 2 : 0;
@@ -123,27 +150,38 @@ static struct window window_of(struct span span)
 		while (window.to < length && continues(line[window.to]))
 			window.to++;
 	}
+	window.cut = window.to < length;
 	window.width = span.end > span.begin ? span.end - span.begin : 1;
 	if (window.caret + window.width > window.to)
 		window.width = window.to > window.caret ? window.to - window.caret : 1;
 	return window;
 }
 
+/* What stands below the characters in front of the caret: blanks, and tabs where there are tabs. */
+static void print_margin(FILE *stream, const char *text, size_t length)
+{
+	for (size_t i = 0; i < length;) {
+		size_t count = shown_length(text + i, length - i);
+		fputc(text[i] == '\t' ? '\t' : ' ', stream);
+		i += count ? count : 1;
+	}
+}
+
 static void print_place(FILE *stream, struct span span, bool colour)
 {
 	struct window window = window_of(span);
-	const char *before = window.from ? "..." : "";
+	const char *before = window.from ? "..." : "", *line = window.line;
 	fprintf(stream, "    %s", before);
-	for (size_t i = window.from; i < window.to; i++)
-		window.line[i] == '\t' ? (void)fputc('\t', stream) : put_clean(stream, window.line + i, 1);
-	fprintf(stream, "%s\n    %*s", window.line[window.to] && !strchr("\r\n", window.line[window.to]) ? "..." : "", (int)strlen(before), "");
-	for (size_t i = window.from; i < window.caret; i++)
-		if (!continues(window.line[i]))
-			fputc(window.line[i] == '\t' ? '\t' : ' ', stream);
+	put_clean(stream, line + window.from, window.to - window.from);
+	fprintf(stream, "%s\n    %*s", window.cut ? "..." : "", (int)strlen(before), "");
+	print_margin(stream, line + window.from, window.caret - window.from);
 	fputs(colour ? "\033[1;32m^" : "^", stream);
-	for (size_t i = window.caret + 1; i < window.caret + window.width; i++)
-		if (!continues(window.line[i]))
+	for (size_t i = window.caret, first = i; i < window.caret + window.width && i < window.to;) {
+		size_t count = shown_length(line + i, window.to - i);
+		if (i != first)
 			fputc('~', stream);
+		i += count ? count : 1;
+	}
 	fputs(colour ? "\033[0m\n" : "\n", stream);
 }
 
@@ -187,7 +225,12 @@ int diagnostic_print(FILE *stream, const struct diagnostic *diagnostic, bool col
 
 #define WORD_MAX 64
 
-/* Optimal string alignment: insertions, deletions, changes and swaps of neighbours (Damerau 1964), three rows at a time. */
+static bool same_letter(char a, char b) { return tolower((unsigned char)a) == tolower((unsigned char)b); }
+
+/*
+ * Optimal string alignment: insertions, deletions, changes and swaps of neighbours (Damerau 1964), three rows at a time.
+ * Upper and lower case are alike.
+ */
 static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
 	size_t rows[3][WORD_MAX + 1], *before = rows[0], *last = rows[1], *now = rows[2];
@@ -196,12 +239,12 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
 	for (size_t i = 1; i <= a_length; i++) {
 		now[0] = i;
 		for (size_t j = 1; j <= b_length; j++) {
-			size_t best = last[j - 1] + (a[i - 1] != b[j - 1]);
+			size_t best = last[j - 1] + !same_letter(a[i - 1], b[j - 1]);
 			if (last[j] + 1 < best)
 				best = last[j] + 1;
 			if (now[j - 1] + 1 < best)
 				best = now[j - 1] + 1;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+			if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]) && before[j - 2] + 1 < best)
 				best = before[j - 2] + 1;
 			now[j] = best;
 		}

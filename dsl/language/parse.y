@@ -55,25 +55,27 @@ static void yyerror(const struct place *place, struct parse *parse, void *scanne
 	bool flag;
 }
 
-%token START_POLICY "policy" START_QUESTION "question" INVALID "invalid" END "end of line"
-%token BLOCK_OPEN "{ " BLOCK_CLOSE "} " PLUS_EQUALS "+="
-%token <text> WORD "name" NUMBER "number" ADDRESS "address" STRING "\"text\"" NAME "$name" ANGLE "<library>"
-%token <text> ABOVE "above" ADDRESSES "addresses" ALLOW "allow" ANY "any" ARRIVING "arriving" AUDIT "audit" BURST "burst" BY "by"
-%token <text> CONNECTIONS "connections" DEFAULT "default" DENY "deny" ENFORCE "enforce" EXCEPT "except" EXPECT "expect" FILE_WORD "file"
-%token <text> FORWARD "forward" FROM "from" GROUP "group" HOSTS "hosts" IN "in" INCLUDE "include" LANGUAGE "language" LEAVING "leaving"
-%token <text> LIMIT "limit" LOG "log" MODE "mode" ON "on" OUT "out" PER "per" PORT "port" PORTS "ports" PROTOCOL "protocol"
-%token <text> REASON "reason" REJECT "reject" SERVICE "service" SOURCE "source" TO "to" UNIT "unit" USER "user"
+/* In the order in which messages name them. A name with a blank in it is no word of the language. */
+%token YYEOF 0 "the end of the text"
+%token START_POLICY "a policy" START_QUESTION "a question" INVALID "something else"
+%token <text> ALLOW "allow" DENY "deny" REJECT "reject" DEFAULT "default" EXPECT "expect" ADDRESSES "addresses" PORTS "ports" SERVICE "service"
+%token <text> INCLUDE "include" HOSTS "hosts" MODE "mode" LANGUAGE "language" IN "in" OUT "out" FORWARD "forward" ENFORCE "enforce" AUDIT "audit"
+%token <text> FROM "from" TO "to" ON "on" ARRIVING "arriving" LEAVING "leaving" SOURCE "source" PORT "port" BY "by" USER "user" GROUP "group"
+%token <text> UNIT "unit" LIMIT "limit" ABOVE "above" BURST "burst" PER "per" CONNECTIONS "connections" LOG "log" REASON "reason"
+%token <text> ANY "any" PROTOCOL "protocol" FILE_WORD "file" EXCEPT "except"
+%token <text> WORD "a name" NUMBER "a number" ADDRESS "an address" STRING "\"a text\"" NAME "$name" ANGLE "<library>"
+%token PLUS_EQUALS "+=" BLOCK_OPEN "{ " BLOCK_CLOSE "} " END "the end of the line"
 
 %type <statements> statements
 %type <statement> statement block
 %type <clauses> clauses
 %type <action> action
-%type <direction> direction
+%type <direction> direction some_direction
 %type <mode> mode
 %type <flag> append wanted
 %type <text> word
 %type <item> traffic traffic_set traffic_operand traffic_leaf ports ports_operand ports_leaf type addresses addresses_operand addresses_leaf
-%type <item> interfaces interfaces_operand subjects subjects_operand subject names one_name number unit_of_time
+%type <item> host interfaces interfaces_operand subjects subjects_operand subject names one_name number unit_of_time
 %type <items> traffic_list ports_list addresses_list interfaces_list subject_list name_list host_list
 %type <limit> rate
 %type <note> log_text
@@ -87,18 +89,19 @@ start:
 ;
 
 question:
-	clauses                               { parse->asked = &$clauses->match; parse->asked->span = parse_span(parse, @clauses); }
+	clauses                               { parse->asked = question_match(parse, @clauses, $clauses); }
 ;
 
 statements:
 	%empty                                { $$.first = $$.last = NULL; }
 |	statements[list] statement END {
 		$$ = $list;
-		if ($list.last)
+		if ($statement && $list.last)
 			$$.last->next = $statement;
-		else
+		else if ($statement)
 			$$.first = $statement;
-		$$.last = $statement;
+		if ($statement)
+			$$.last = $statement;
 	}
 |	statements END
 |	statements error END                  { yyerrok; }
@@ -117,7 +120,7 @@ statement:
 |	ADDRESSES one_name append addresses   { MADE($$ = statement_definition(parse, STATEMENT_ADDRESSES, @$, $one_name, $append, $addresses)); }
 |	PORTS one_name append ports           { MADE($$ = statement_definition(parse, STATEMENT_PORTS, @$, $one_name, $append, $ports)); }
 |	SERVICE one_name '=' traffic          { MADE($$ = statement_definition(parse, STATEMENT_SERVICE, @$, $one_name, false, $traffic)); }
-|	DEFAULT direction action log_text[log] {
+|	DEFAULT some_direction[direction] action log_text[log] {
 		MADE($$ = statement_new(parse, STATEMENT_DEFAULT, @$));
 		$$->direction = $direction;
 		$$->has_direction = true;
@@ -138,15 +141,26 @@ statement:
 		$$->span = parse_span(parse, @$);
 		$$->value = $host_list->first;
 	}
+|	HOSTS error block                     { $$ = NULL; }
+|	HOSTS error                           { $$ = NULL; yyerrok; }
 ;
 
 block:
-	BLOCK_OPEN statements BLOCK_CLOSE     { MADE($$ = statement_new(parse, STATEMENT_HOSTS, @$)); $$->body = $statements.first; }
+	open statements BLOCK_CLOSE           { MADE($$ = statement_new(parse, STATEMENT_HOSTS, @$)); $$->body = $statements.first; }
+;
+
+open:
+	BLOCK_OPEN                            { yyerrok; }
 ;
 
 host_list:
-	STRING                                { MADE($$ = items_add(parse, NULL, item_new(parse, ITEM_STRING, @STRING, $STRING))); }
-|	host_list[list] ',' STRING            { MADE($$ = items_add(parse, $list, item_new(parse, ITEM_STRING, @STRING, $STRING))); }
+	host                                  { MADE($$ = items_add(parse, NULL, $host)); }
+|	host_list[list] ',' host              { MADE($$ = items_add(parse, $list, $host)); }
+;
+
+host:
+	STRING                                { MADE($$ = item_new(parse, ITEM_STRING, @$, $STRING)); }
+|	WORD                                  { MADE($$ = host_bare(parse, @$, $WORD)); }
 ;
 
 append:
@@ -169,6 +183,11 @@ direction:
 	IN                                    { $$ = DIRECTION_IN; }
 |	OUT                                   { $$ = DIRECTION_OUT; }
 |	FORWARD                               { $$ = DIRECTION_FORWARD; }
+;
+
+/* What is no direction is guessed, so that the rest of the statement is read and checked too. */
+some_direction:
+	direction
 |	WORD                                  { $$ = direction_guess(parse, @WORD, $WORD); }
 ;
 
@@ -184,7 +203,7 @@ log_text:
 ;
 
 clauses:
-	direction traffic                     { MADE($$ = clauses_new(parse, $direction, $traffic)); }
+	some_direction[direction] traffic     { MADE($$ = clauses_new(parse, $direction, $traffic)); }
 |	clauses ON interfaces                 { clause_set(parse, $$ = $1, CLAUSE_ON, @2, $interfaces); }
 |	clauses ARRIVING ON interfaces        { clause_set(parse, $$ = $1, CLAUSE_ARRIVING, @2, $interfaces); }
 |	clauses LEAVING ON interfaces         { clause_set(parse, $$ = $1, CLAUSE_LEAVING, @2, $interfaces); }
@@ -292,10 +311,13 @@ ports_operand:
 |	'{' ports_list ',' '}'                { MADE($$ = item_of(parse, ITEM_SET, @$, $ports_list->first)); }
 ;
 
+/* IANA has ports called like two words of the language. */
 ports_leaf:
 	number
 |	number[low] '-' number[high]          { MADE($$ = item_pair(parse, ITEM_RANGE, @$, $low, $high)); }
 |	WORD                                  { MADE($$ = item_new(parse, ITEM_WORD, @$, $WORD)); }
+|	AUDIT                                 { MADE($$ = item_new(parse, ITEM_WORD, @$, $AUDIT)); }
+|	SOURCE                                { MADE($$ = item_new(parse, ITEM_WORD, @$, $SOURCE)); }
 |	NAME                                  { MADE($$ = item_new(parse, ITEM_NAME, @$, $NAME)); }
 ;
 
@@ -411,14 +433,16 @@ static void yyerror(const struct place *place, struct parse *parse, void *scanne
 /* Called by the parser with what could have stood in the place of the unexpected. */
 static int yyreport_syntax_error(const yypcontext_t *context, struct parse *parse, void *scanner)
 {
-	enum { MOST = 64 };
+	enum { MOST = 80 };
 	yysymbol_kind_t expected[MOST];
 	const char *words[MOST];
 	int count = yypcontext_expected_tokens(context, expected, MOST);
 	(void)scanner;
 	for (int i = 0; i < count; i++)
 		words[i] = yysymbol_name(expected[i]);
-	if (yypcontext_token(context) != YYSYMBOL_INVALID)
-		report_unexpected(parse, *yypcontext_location(context), words, count > 0 ? (size_t)count : 0);
-	return count == YYENOMEM ? YYENOMEM : 0;
+	if (count == YYENOMEM)
+		return YYENOMEM;
+	if (yypcontext_token(context) == YYSYMBOL_INVALID)
+		return 0;
+	return report_unexpected(parse, *yypcontext_location(context), words, (size_t)count) ? 0 : YYENOMEM;
 }

@@ -5,8 +5,12 @@
  */
 #include "portpolicy/source.h"
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <talloc.h>
+
+/* Offsets are 32 bits wide, and the scanner counts in int. */
+#define LENGTH_MAX ((size_t)INT_MAX - 2)
 
 static int index_lines(struct source *source)
 {
@@ -34,7 +38,7 @@ int source_new(void *ctx, const char *name, const char *text, size_t length, boo
 		text += 3;
 		length -= 3;
 	}
-	char *copy = talloc_size(source, length + 1);
+	char *copy = length < LENGTH_MAX ? talloc_size(source, length + 1) : NULL;
 	source->name = talloc_strdup(source, name);
 	source->length = length;
 	source->library = library;

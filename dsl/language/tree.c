@@ -122,16 +122,28 @@ struct statement *statement_rule(struct parse *parse, enum action action, struct
 	return statement;
 }
 
+static void packets_only(struct parse *parse, const struct clauses *clauses, const char *what)
+{
+	for (enum clause clause = CLAUSE_RATE; clause <= CLAUSE_REASON; clause++)
+		if (clauses->seen[clause].end)
+			parse_error(parse, clauses->seen[clause], "%s; this clause belongs to a rule", what);
+}
+
 struct statement *statement_expect(struct parse *parse, bool allow, struct place place, struct clauses *clauses)
 {
 	struct statement *statement = with_clauses(parse, STATEMENT_EXPECT, place, clauses);
 	if (!statement)
 		return NULL;
 	statement->expect_allow = allow;
-	for (enum clause clause = CLAUSE_RATE; clause <= CLAUSE_REASON; clause++)
-		if (clauses->seen[clause].end)
-			parse_error(parse, clauses->seen[clause], "an expect describes packets only; this clause belongs to a rule");
+	packets_only(parse, clauses, "an expect describes packets");
 	return statement;
+}
+
+struct match_node *question_match(struct parse *parse, struct place place, struct clauses *clauses)
+{
+	packets_only(parse, clauses, "a question describes a packet");
+	clauses->match.span = parse_span(parse, place);
+	return &clauses->match;
 }
 
 struct text_node *text_new(struct parse *parse, struct place place, const char *text)
@@ -227,7 +239,7 @@ static bool is_text(struct parse *parse)
 static int run(struct parse *parse, char *buffer)
 {
 	yyscan_t scanner;
-	int outcome = 2;
+	volatile int outcome = 2;
 	if (yylex_init_extra(parse, &scanner))
 		return -ENOMEM;
 	if (!setjmp(parse->fatal) && yy_scan_buffer(buffer, parse->source->length + 2, scanner))

@@ -1,14 +1,16 @@
 /*
  * Syntax errors in the words of the language.
  *
- * The parser knows which words could have stood where something else stands. What the writer most likely meant is found by
- * looking at both, and at what other firewalls call the same thing.
+ * The parser knows what could have stood in the place of something else; a list of forty words helps nobody, so the list is called by what it is
+ * (addresses, a clause) where it is long.  What is often done wrong is in mistakes.c.
  */
 #include "dsl/language/reading.h"
 #include <string.h>
 #include <talloc.h>
 
 #define ERRORS_MAX 50
+#define LISTED_MAX 6
+#define SHOWN_MAX 60 /* bytes of a token that a message quotes */
 
 struct diagnostic *parse_error(struct parse *parse, struct place place, const char *format, ...)
 {
@@ -22,173 +24,142 @@ struct diagnostic *parse_error(struct parse *parse, struct place place, const ch
 	va_start(arguments, format);
 	char *message = talloc_vasprintf(parse->ctx, format, arguments);
 	va_end(arguments);
+	parse->exhausted |= !message;
 	struct diagnostic *one = report_error(parse->diagnostics, parse_span(parse, place), "%s", message ? message : "");
 	talloc_free(message);
 	return one;
 }
 
-struct synonym {
-	const char *theirs, *ours;
-};
-
-static const struct synonym direction_synonyms[] = {
-	{"input", "in"}, {"incoming", "in"}, {"inbound", "in"}, {"ingress", "in"}, {"output", "out"}, {"outgoing", "out"}, {"outbound", "out"},
-	{"egress", "out"}, {"forwarding", "forward"}, {"forwarded", "forward"}, {"routed", "forward"}, {"route", "forward"}, {"through", "forward"},
-};
-
-static const struct synonym word_synonyms[] = {
-	{"permit", "allow"}, {"accept", "allow"}, {"pass", "allow"}, {"drop", "deny"}, {"block", "deny"}, {"discard", "deny"}, {"refuse", "reject"},
-	{"interface", "on"}, {"iface", "on"}, {"via", "on"}, {"iif", "on"}, {"oif", "on"}, {"iifname", "on"}, {"oifname", "on"}, {"dev", "on"},
-	{"src", "from"}, {"saddr", "from"}, {"dst", "to"}, {"daddr", "to"}, {"destination", "to"}, {"comment", "reason"}, {"because", "reason"},
-	{"rate", "limit"}, {"uid", "by user"}, {"owner", "by user"}, {"gid", "by group"}, {"address", "addresses"}, {"alias", "addresses"},
-	{"define", "addresses"}, {"import", "include"}, {"policy", "default"}, {"assert", "expect"}, {"test", "expect"}, {"host", "hosts"},
-	{"but", "except"}, {"not", "except"}, {"without", "except"}, {"proto", "protocol"}, {"logging", "log"}, {"dry-run", "audit"},
-};
-
-static const char *const reserved[] = {"nat", "until", "within", "audit", "stateless"};
-static const char *const port_words[] = {"port", "dport", "sport", "dst-port", "src-port", "destination-port", "source-port"};
-
-static const char *synonym_of(const struct synonym *list, size_t count, const char *word)
+bool expects(const struct surprise *surprise, const char *name)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(list[i].theirs, word))
-			return list[i].ours;
-	return NULL;
-}
-#define COUNT(array) (sizeof(array) / sizeof *(array))
-
-static bool one_of(const char *word, const char *const *list, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(word, list[i]))
+	for (size_t i = 0; i < surprise->count; i++)
+		if (!strcmp(surprise->expected[i], name))
 			return true;
 	return false;
 }
 
-enum direction direction_guess(struct parse *parse, struct place place, const char *word)
+/* What the places are called where very many words may stand. */
+static const char *place_name(const struct surprise *surprise)
 {
-	static const char *const directions[] = {"in", "out", "forward"};
-	const char *meant = synonym_of(direction_synonyms, COUNT(direction_synonyms), word);
-	if (!meant)
-		meant = nearest_word(word, directions, COUNT(directions));
-	struct diagnostic *one = parse_error(parse, place, "`%s` is no direction; expected in, out or forward", word);
-	if (meant)
-		diagnostic_hint(parse->diagnostics, one, "write `%s`", meant);
-	for (size_t i = 0; meant && i < COUNT(directions); i++)
-		if (!strcmp(meant, directions[i]))
-			return (enum direction)i;
-	return DIRECTION_IN;
+	if (expects(surprise, "addresses") && expects(surprise, "mode") && !expects(surprise, "a name"))
+		return "a statement (allow, deny, default, expect, addresses, ...)";
+	if (expects(surprise, "an address"))
+		return "addresses";
+	if (expects(surprise, "reason") && expects(surprise, "leaving") && !expects(surprise, "a name"))
+		return "a clause (from, to, on, by, source port, limit, log, ...) or the end of the line";
+	if (expects(surprise, "a name") && expects(surprise, "leaving"))
+		return expects(surprise, "a number") ? "a name or a number" : "the name of an interface";
+	if (expects(surprise, "a name") && expects(surprise, "a number"))
+		return "ports";
+	return NULL;
 }
 
-static char *token_text(struct parse *parse, struct place place)
+static char *append_name(char *text, const char *name)
 {
-	uint32_t length = place.end - place.begin;
-	return talloc_strndup(parse->ctx, parse->source->text + place.begin, length > 60 ? 60 : length);
+	size_t length = strlen(name);
+	if (*name == '\'') /* the grammar's '{' */
+		return talloc_asprintf_append(text, "`%c`", name[1]);
+	if (strchr("{}+", *name))
+		return talloc_asprintf_append(text, "`%.*s`", (int)(length - (name[length - 1] == ' ')), name);
+	return talloc_strdup_append(text, name);
 }
 
-static bool is_word(const char *expected) { return (*expected >= 'a' && *expected <= 'z') || *expected == '$'; }
-
-/* "on, from or to"; an empty text when there are too many to be of help. */
-static char *expectation_text(struct parse *parse, const char *const *expected, size_t count)
+/* "; expected on, from or to"; an empty text when that would be of no help. */
+static char *expectation_text(const struct surprise *surprise)
 {
-	char *text = talloc_strdup(parse->ctx, "");
-	if (count > 6)
-		return text;
+	const char *listed[LISTED_MAX], *place = place_name(surprise);
+	size_t count = 0;
+	bool direction = expects(surprise, "in") && expects(surprise, "out"), traffic = expects(surprise, "protocol");
+	if (place || traffic)
+		return talloc_asprintf(surprise->parse->ctx, "; expected %s", place ? place : "traffic (tcp/443, udp, icmp, any, a service, ...)");
+	for (size_t i = 0; i < surprise->count; i++) {
+		if (direction && !strcmp(surprise->expected[i], "a name"))
+			continue;
+		if (count == LISTED_MAX)
+			return talloc_strdup(surprise->parse->ctx, "");
+		listed[count++] = surprise->expected[i];
+	}
+	char *text = talloc_strdup(surprise->parse->ctx, "");
 	for (size_t i = 0; text && i < count; i++) {
-		size_t length = strlen(expected[i]);
-		while (length > 1 && expected[i][length - 1] == ' ')
-			length--;
-		text = talloc_asprintf_append(text, "%s%.*s", !i ? "; expected " : i + 1 == count ? " or " : ", ", (int)length, expected[i]);
+		text = talloc_strdup_append(text, !i ? "; expected " : i + 1 == count ? " or " : ", ");
+		text = text ? append_name(text, listed[i]) : NULL;
 	}
 	return text;
 }
 
-static const char *likely_word(const char *word, const char *const *expected, size_t count)
+static void report_end(const struct surprise *surprise, const char *expectation)
 {
-	const char *words[64];
-	size_t known = 0;
-	const char *meant = synonym_of(word_synonyms, COUNT(word_synonyms), word);
-	for (size_t i = 0; i < count && known < COUNT(words); i++)
-		if (is_word(expected[i]) && strcmp(expected[i], "end of line"))
-			words[known++] = expected[i];
-	for (size_t i = 0; meant && i < known; i++)
-		if (!strncmp(meant, words[i], strlen(words[i])))
-			return meant;
-	return nearest_word(word, words, known);
+	struct parse *parse = surprise->parse;
+	if (parse->abandoned) {
+		parse->abandoned = false;
+		struct diagnostic *one = parse_error(parse, parse->brace, "this brace is never closed");
+		diagnostic_hint(parse->diagnostics, one, "close it with `}`");
+	} else if (*surprise->before) {
+		parse_error(parse, surprise->place, "something is missing behind `%s`%s", surprise->before, expectation);
+	} else {
+		parse_error(parse, surprise->place, "nothing stands here%s", expectation);
+	}
 }
 
-/* Which end a bare port means must never be a guess. */
-static bool report_port(struct parse *parse, struct place place, const char *word)
+static void report_general(const struct surprise *surprise, const char *expectation)
 {
-	if (!one_of(word, port_words, COUNT(port_words)))
-		return false;
-	const char *number = parse->source->text + place.end;
-	number += strspn(number, " \t=");
-	int length = (int)strspn(number, "0123456789");
-	if (!length || length > 5) {
-		number = "22";
-		length = 2;
-	}
-	struct diagnostic *one = parse_error(parse, place, "a port says which end it is of: `%s` alone does not", word);
-	diagnostic_hint(parse->diagnostics, one, "`tcp/%.*s` is the destination port, `source port %.*s` the source port", length, number, length, number);
-	return true;
+	struct parse *parse = surprise->parse;
+	const char *meant = likely_word(surprise);
+	if (meant && place_name(surprise))
+		expectation = "";
+	struct diagnostic *one = parse_error(parse, surprise->place, "`%s` cannot stand here%s", surprise->word, expectation);
+	if (meant)
+		diagnostic_hint(parse->diagnostics, one, "did you mean `%s`?", meant);
 }
 
-/* `in tcp 22`: the slash is missing. */
-static bool report_slash(struct parse *parse, struct place place, const char *word)
+/* Cut at a character, not within one. */
+static char *token_text(struct parse *parse, void *ctx, struct place place)
 {
-	static const char *const protocols[] = {"tcp", "udp", "sctp", "icmp", "icmpv6"};
-	char *before = token_text(parse, parse->before);
-	bool missing = before && one_of(before, protocols, COUNT(protocols)) && strchr("0123456789{$", *word);
-	if (missing) {
-		struct diagnostic *one = parse_error(parse, place, "what stands behind %s begins with a slash", before);
-		diagnostic_hint(parse->diagnostics, one, *word == '{' ? "write `%s/{ ... }`" : "write `%s/%s`", before, word);
-	}
-	talloc_free(before);
-	return missing;
+	const char *text = parse->source->text + place.begin;
+	size_t length = place.end - place.begin;
+	if (length <= SHOWN_MAX)
+		return talloc_strndup(ctx, text, length);
+	for (length = SHOWN_MAX; length && ((unsigned char)text[length] & 0xc0) == 0x80;)
+		length--;
+	return talloc_asprintf(ctx, "%.*s...", (int)length, text);
 }
 
-static bool report_special(struct parse *parse, struct place place, const char *word)
+/* A token in front; "" when the statement begins behind it. */
+static char *neighbour_text(struct parse *parse, void *ctx, struct place place)
 {
-	if (report_port(parse, place, word) || report_slash(parse, place, word))
-		return true;
-	if (!strcmp(word, "except")) {
-		struct diagnostic *one = parse_error(parse, place, "`except` takes one operand, and cannot stand here");
-		diagnostic_hint(parse->diagnostics, one, "put what is left out into braces: A except { B, C }");
-		return true;
-	}
-	if (one_of(word, reserved, COUNT(reserved))) {
-		parse_error(parse, place, "`%s` is reserved for a later version of the language", word);
-		return true;
-	}
-	return false;
+	const char *first = parse->source->text + place.begin;
+	return place.end == place.begin || strchr("\n\r;", *first) ? talloc_strdup(ctx, "") : token_text(parse, ctx, place);
 }
 
-static void report_end(struct parse *parse, struct place place, const char *expected)
+static void report(const struct surprise *surprise, const char *expectation)
 {
-	if (!parse->abandoned) {
-		parse_error(parse, place, "the statement ends too early%s", expected);
+	struct parse *parse = surprise->parse;
+	bool end = parse->ended && (!*surprise->word || strchr("\n\r;", *surprise->word));
+	if (parse->misled)
 		return;
-	}
-	parse->abandoned = false;
-	struct diagnostic *one = parse_error(parse, parse->brace, "this brace is never closed");
-	diagnostic_hint(parse->diagnostics, one, "close it with `}`");
+	if (!(end && parse->abandoned) && report_mistake(surprise))
+		return;
+	if (end)
+		report_end(surprise, expectation);
+	else
+		report_general(surprise, expectation);
 }
 
-void report_unexpected(struct parse *parse, struct place place, const char *const *expected, size_t count)
+bool report_unexpected(struct parse *parse, struct place place, const char *const *expected, size_t count)
 {
-	char *word = token_text(parse, place), *list = expectation_text(parse, expected, count);
-	if (!word || !list) {
-		parse->exhausted = true;
-		parse_error(parse, place, "syntax error");
-	} else if (!*word || *word == '\n' || *word == ';' || parse->abandoned) {
-		report_end(parse, place, list);
-	} else if (!report_special(parse, place, word)) {
-		const char *meant = likely_word(word, expected, count);
-		struct diagnostic *one = parse_error(parse, place, "`%s` cannot stand here%s", word, list);
-		if (meant)
-			diagnostic_hint(parse->diagnostics, one, "did you mean `%s`?", meant);
-	}
-	talloc_free(word);
-	talloc_free(list);
+	void *scratch = talloc_new(parse->ctx);
+	if (!scratch)
+		return false;
+	struct surprise surprise = {.parse = parse, .place = place, .expected = expected, .count = count};
+	surprise.word = token_text(parse, scratch, place);
+	surprise.before = neighbour_text(parse, scratch, parse->before);
+	surprise.earlier = surprise.before && *surprise.before ? neighbour_text(parse, scratch, parse->earlier) : "";
+	surprise.behind = parse->source->text + place.end + strspn(parse->source->text + place.end, " \t");
+	char *expectation = expectation_text(&surprise);
+	bool made = surprise.word && surprise.before && surprise.earlier && expectation;
+	if (made)
+		report(&surprise, expectation);
+	talloc_free(expectation);
+	talloc_free(scratch);
+	return made;
 }
