@@ -4,8 +4,11 @@
 #   make test     installs what is missing (as root), builds, runs every test
 #   make demo     the same set-up, then the main job in network namespaces
 #   make golden   renews the expected files under tests/golden and tests/bad
+#   make test-packets   the long run of the random kernel test: 1,000 policies, 1,000,000 packets
+#   make test-kernels   packets, apply, remove and the demo's policy on Debian's kernels, under emulation
 #
-# A new .c file in a folder below is picked up by itself; a .c file in tests/unit or tests/property is a test program of its own.
+# A new .c file in a folder below is picked up by itself; a .c file in tests/unit or tests/property is a test program of its own,
+# and so is one in tests/netns, tests/fuzz or tests/kernels; what the programs of a folder share lies in its lib/.
 
 PACKAGES := gcc make pkg-config flex bison libnftnl-dev libmnl-dev libcmocka-dev libtalloc-dev libjansson-dev \
 	nettle-dev libnetfilter-conntrack-dev nftables iproute2
@@ -27,6 +30,8 @@ GENERATED := $(BUILD)/gen/parse.c $(BUILD)/gen/scan.c $(BUILD)/gen/iana.c
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(DSL) $(AGENT)) $(GENERATED:.c=.o)
 MAIN := $(BUILD)/agent/cli/main.o
 UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/property/*.c))
+NETNS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/netns/*.c))
+NETNS_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/netns/lib/*.c))
 TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/netns/*.c tests/fuzz/*.c tests/kernels/*.c))
 
 all: $(BUILD)/portpolicy
@@ -58,8 +63,10 @@ $(BUILD)/gen/iana.c: dsl/language/iana.awk dsl/language/iana-services.txt
 	@mkdir -p $(@D)
 	LC_ALL=C awk -f dsl/language/iana.awk dsl/language/iana-services.txt >$@.new && mv $@.new $@
 
+$(NETNS): $(NETNS_LIB)
+
 $(UNITS) $(TOOLS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libportpolicy.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(TEST_LDLIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(TEST_LDLIBS)
 
 tools: $(UNITS) $(TOOLS)
 
@@ -78,13 +85,19 @@ golden: all
 	@BUILD=$(BUILD) tests/golden/run --renew
 	@BUILD=$(BUILD) tests/bad/run --renew
 
-test-kernels: all tools
+test-packets: set-up
+	@$(MAKE) --no-print-directory $(BUILD)/tests/netns/packets
+	@$(BUILD)/tests/netns/packets --policies 1000 --packets 1000000 --seconds 0
+
+test-kernels: set-up
+	@tests/set-up qemu-system-x86 busybox-static cpio kmod xz-utils
+	@$(MAKE) --no-print-directory all tools
 	@BUILD=$(BUILD) tests/kernels/run
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all generated tools set-up test demo golden test-kernels clean
+.PHONY: all generated tools set-up test demo golden test-packets test-kernels clean
 .SECONDARY:
 
--include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d)
+-include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d)

@@ -1,0 +1,150 @@
+/*
+ * Random policies, random real packets: what the kernel does must be what portpolicy says, and what a naive evaluator says that
+ * walks the rules one by one.
+ *
+ *   packets [--policies N] [--packets M] [--seed S] [--seconds T]
+ *
+ * M packets in all, over N policies; policy i of a run is made from seed S + i, so that one policy alone is run again with
+ * `--policies 1 --seed S+i`.  Everything happens in a network namespace of the program's own.
+ */
+#include "tests/netns/lib/trial.h"
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <talloc.h>
+#include <time.h>
+#include <unistd.h>
+
+struct plan {
+	size_t policies, packets;
+	uint64_t seed;
+	double seconds;
+};
+
+struct tally {
+	size_t policies, packets, arrived, answers, failed;
+};
+
+static double now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static int usage(void)
+{
+	fputs("usage: packets [--policies N] [--packets M] [--seed S] [--seconds T]\n", stderr);
+	return 2;
+}
+
+static int read_plan(int count, char **words, struct plan *plan)
+{
+	static const struct option options[] = {{"policies", required_argument, NULL, 'n'}, {"packets", required_argument, NULL, 'm'},
+		{"seed", required_argument, NULL, 's'}, {"seconds", required_argument, NULL, 't'}, {0}};
+	for (int option; (option = getopt_long(count, words, "", options, NULL)) != -1;) {
+		if (option == 'n')
+			plan->policies = strtoul(optarg, NULL, 0);
+		else if (option == 'm')
+			plan->packets = strtoul(optarg, NULL, 0);
+		else if (option == 's')
+			plan->seed = strtoull(optarg, NULL, 0);
+		else if (option == 't')
+			plan->seconds = strtod(optarg, NULL);
+		else
+			return usage();
+	}
+	return optind < count || !plan->policies ? usage() : 0;
+}
+
+static int run_policy(void *ctx, const struct laboratory *laboratory, uint64_t seed, size_t packets, struct tally *tally)
+{
+	struct random random = {seed * 0xd1342543de82ef95ULL + 7};
+	struct model *model = model_random(ctx, seed);
+	struct probe *probes = talloc_array(ctx, struct probe, packets);
+	struct trial trial;
+	if (!probes)
+		return -ENOMEM;
+	for (size_t i = 0; i < packets; i++)
+		probes[i] = probe_random(&random, model, packets_world_users(laboratory->world));
+	int error = trial_hold(ctx, laboratory, model, probes, packets, &trial);
+	if (error)
+		return error;
+	tally->policies++;
+	tally->packets += trial.packets;
+	tally->arrived += trial.arrived;
+	tally->answers += trial.answers;
+	if (trial.failed) {
+		tally->failed++;
+		printf("seed %llu:\n%s", (unsigned long long)seed, trial.report);
+		trial_shrink(ctx, laboratory, model, probes, packets);
+	}
+	return 0;
+}
+
+static int run(void *ctx, struct laboratory *laboratory, const struct plan *plan, struct tally *tally)
+{
+	double end = now() + plan->seconds;
+	size_t each = plan->packets / plan->policies;
+	each = each < 1 ? 1 : each >= TAGS ? TAGS - 1 : each;
+	for (size_t i = 0; i < plan->policies && tally->failed < 5; i++) {
+		if (plan->seconds > 0 && now() > end)
+			break;
+		void *inner = talloc_new(ctx);
+		laboratory->read_with_nft = i % 10 == 0;
+		int error = run_policy(inner, laboratory, plan->seed + i, each, tally);
+		talloc_free(inner);
+		if (error) {
+			printf("seed %llu: %s\n", (unsigned long long)(plan->seed + i), strerror(-error));
+			return error;
+		}
+	}
+	return 0;
+}
+
+static int report(const struct plan *plan, const struct tally *tally, double seconds)
+{
+	bool few = tally->arrived * 10 < tally->packets * 9;
+	printf("%zu policies from seed %llu, %zu packets, %zu of them met the rules, %zu answers of reject, %zu policies with a mismatch, %.1f s\n",
+		tally->policies, (unsigned long long)plan->seed, tally->packets, tally->arrived, tally->answers, tally->failed, seconds);
+	if (few)
+		puts("too few packets met the rules: the test does not show what it should");
+	return tally->failed || few || !tally->policies;
+}
+
+static void remove_directory(const char *directory)
+{
+	char command[128];
+	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+	if (system(command))
+		fprintf(stderr, "%s could not be removed\n", directory);
+}
+
+int main(int count, char **words)
+{
+	struct plan plan = {.policies = 400, .packets = 240000, .seed = 1, .seconds = 90};
+	struct laboratory laboratory = {.directory = "/tmp/packets.XXXXXX"};
+	struct tally tally = {0};
+	if (read_plan(count, words, &plan))
+		return 2;
+	void *ctx = talloc_new(NULL);
+	double start = now();
+	setlinebuf(stdout);
+	int error = packets_world_new(ctx, &laboratory.world);
+	if (error) {
+		if (error < 0)
+			printf("no namespace to test in: %s\n", strerror(-error));
+		return error == 77 ? 77 : 1;
+	}
+	if (!packets_world_users(laboratory.world))
+		puts("no other users in this user namespace: packets of root only");
+	if (!mkdtemp(laboratory.directory))
+		return 1;
+	error = run(ctx, &laboratory, &plan, &tally);
+	if (!tally.failed)
+		remove_directory(laboratory.directory);
+	talloc_free(ctx);
+	return error || report(&plan, &tally, now() - start);
+}
