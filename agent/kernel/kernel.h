@@ -1,0 +1,93 @@
+/*
+ * What the files of agent/kernel share: the socket, the form of each key in the kernel, and encode and decode.
+ */
+#ifndef PORTPOLICY_AGENT_KERNEL_H
+#define PORTPOLICY_AGENT_KERNEL_H
+
+#include "portpolicy/kernel.h"
+
+struct nlmsghdr;
+struct nftnl_rule;
+struct nftnl_set;
+struct mnl_socket;
+
+#define MESSAGE_ROOM (64 * 1024)  /* no message of ours is longer */
+#define RECEIVE_ROOM (128 * 1024) /* no answer of the kernel is longer */
+#define RULE_STEPS_MAX 120        /* expressions that the kernel takes in a rule: 128 */
+
+struct kernel {
+	struct mnl_socket *socket;
+	uint32_t sequence;
+	uint8_t *buffer; /* RECEIVE_ROOM */
+};
+
+typedef int (*answer_handler)(const struct nlmsghdr *message, void *data); /* 0 or a negative errno, which ends it */
+
+/* socket.c */
+int link_open(void *ctx, int bus, struct kernel **out);
+uint32_t kernel_sequence(struct kernel *kernel);
+/* One request and all its answers.  0, -EINTR when a dump was inconsistent, -ETIMEDOUT, or the kernel's error, negative. */
+int kernel_request(struct kernel *kernel, struct nlmsghdr *request, answer_handler handler, void *data);
+int kernel_generation(struct kernel *kernel, uint32_t *generation);
+/* One datagram; 0 bytes when nothing waits and `wait` is false.  -ENOBUFS: some answers are lost, others still wait. */
+int kernel_receive(struct kernel *kernel, bool wait, size_t *length);
+void kernel_force_send_buffer(struct kernel *kernel, size_t bytes);
+
+/* keys.c: how the kernel holds each key */
+enum key_origin { ORIGIN_META, ORIGIN_CT, ORIGIN_PAYLOAD };
+struct key_form {
+	enum key key;
+	enum key_origin origin;
+	uint32_t where;    /* meta or ct key; payload: base */
+	uint32_t offset;   /* payload */
+	uint8_t length;    /* bytes in a register */
+	uint8_t datatype;  /* nft's number for it, so that nft can list our sets */
+	bool host_order;   /* a number in the byte order of the host; all others compare as bytes */
+};
+#define DATATYPE_IFNAME 41
+const struct key_form *key_form(enum key key);
+const struct key_form *key_by_datatype(uint32_t datatype); /* the first of those that share it, or NULL */
+u128 key_last(enum key key);
+/* Both: `network`: big-endian even where the kernel's register holds host order. */
+void key_store(enum key key, u128 value, bool network, uint8_t *bytes);
+u128 key_fetch(enum key key, const uint8_t *bytes, bool network);
+
+/* encode.c: 0, -ENOMEM, or -EINVAL, -E2BIG, -ENAMETOOLONG for what no kernel would take */
+int encode_rule(const char *table, const char *chain, const struct nft_rule *rule, struct nftnl_rule **out);
+int encode_set(const char *table, const struct set *set, uint32_t id, struct nftnl_set **out);
+
+uint32_t verdict_code(enum nft_verdict verdict);
+bool verdict_has_chain(enum nft_verdict verdict);
+
+/* Byte order of a key, as nft notes it in the user data of a set; and our own note there: one byte (enum key) for each key. */
+enum { NFT_ORDER_NONE, NFT_ORDER_HOST, NFT_ORDER_NETWORK };
+#define SET_USERDATA_KEYS 0xc9
+
+/* elements.c: members of a set, in messages of bounded size */
+typedef int (*message_starter)(void *data, uint16_t type, uint16_t flags, struct nlmsghdr **out);
+typedef void (*message_ender)(void *data, struct nlmsghdr *message);
+int encode_elements(const char *table, const struct set *set, bool delete, message_starter start, message_ender end, void *data);
+
+/* decode.c */
+int decode_rule(void *ctx, const struct nftnl_rule *from, struct nft_rule *out);
+int decode_verdict(void *ctx, uint32_t code, const char *chain, enum nft_verdict *verdict, const char **out); /* 1: none of ours */
+
+/* members.c: sets and their members as they come from a dump */
+/* One key: its values, or the borders of its intervals; several keys: whole elements. */
+struct point {
+	u128 value;
+	const char *chain;
+	enum nft_verdict verdict;
+	bool end; /* closes an interval: the first value outside */
+};
+struct members {
+	struct point *points;
+	struct element *elements;
+	size_t count, room;
+	bool foreign;
+};
+int decode_set(void *ctx, const struct nftnl_set *from, struct set *out);
+int decode_members(void *ctx, const struct set *set, const struct nlmsghdr *message, struct members *members); /* appends */
+int members_into_set(void *ctx, struct members *members, struct set *set);
+
+#endif
