@@ -78,7 +78,7 @@ test: set-up
 	@BUILD=$(BUILD) tests/run
 
 demo: set-up
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/netns/connect
 	@BUILD=$(BUILD) tests/demo
 
 golden: all
