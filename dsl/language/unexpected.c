@@ -64,16 +64,19 @@ static char *append_name(char *text, const char *name)
 	return talloc_strdup_append(text, name);
 }
 
-/* "; expected on, from or to"; an empty text when that would be of no help. */
+/*
+ * "; expected on, from or to"; an empty text when that would be of no help.  Where the grammar takes any word only to guess what was meant, a name is
+ * not expected.
+ */
 static char *expectation_text(const struct surprise *surprise)
 {
 	const char *listed[LISTED_MAX], *place = place_name(surprise);
 	size_t count = 0;
-	bool direction = expects(surprise, "in") && expects(surprise, "out"), traffic = expects(surprise, "protocol");
+	bool guessed = (expects(surprise, "in") && expects(surprise, "out")) || expects(surprise, "\"a text\""), traffic = expects(surprise, "protocol");
 	if (place || traffic)
 		return talloc_asprintf(surprise->parse->ctx, "; expected %s", place ? place : "traffic (tcp/443, udp, icmp, any, a service, ...)");
 	for (size_t i = 0; i < surprise->count; i++) {
-		if (direction && !strcmp(surprise->expected[i], "a name"))
+		if (guessed && !strcmp(surprise->expected[i], "a name"))
 			continue;
 		if (count == LISTED_MAX)
 			return talloc_strdup(surprise->parse->ctx, "");
