@@ -245,7 +245,7 @@ static int run(struct parse *parse, char *buffer)
 	if (!setjmp(parse->fatal) && yy_scan_buffer(buffer, parse->source->length + 2, scanner))
 		outcome = yyparse(parse, scanner);
 	yylex_destroy(scanner);
-	return outcome == 2 ? -ENOMEM : 0;
+	return outcome == 2 || parse->exhausted ? -ENOMEM : 0;
 }
 
 static int read_text(struct parse *parse)
