@@ -96,9 +96,9 @@ static int with_literal(void *ctx, const struct address_term *term, struct host_
 	struct host_literal *literals = talloc_array(ctx, struct host_literal, term->literal_count + 1);
 	if (!literals)
 		return -ENOMEM;
-	memcpy(literals, term->literals, at * sizeof *literals);
+	for (size_t i = 0; i < term->literal_count; i++)
+		literals[i + (i >= at)] = term->literals[i];
 	literals[at] = literal;
-	memcpy(literals + at + 1, term->literals + at, (term->literal_count - at) * sizeof *literals);
 	out->literals = literals;
 	out->literal_count++;
 	return 0;
@@ -206,6 +206,8 @@ static int host_index(struct resolver *resolver, const struct item *item, uint32
 		return -ENOMEM;
 	*out = (uint32_t)resolver->host_count;
 	resolver->hosts[resolver->host_count++] = item->text;
+	struct diagnostic *one = report_warning(resolver->diagnostics, "W005", item->span, "the addresses of \"%s\" are not known", item->text);
+	diagnostic_hint(resolver->diagnostics, one, "host names can be checked and explained, but `apply` refuses them in this version");
 	return 0;
 }
 
@@ -355,7 +357,7 @@ static bool only_literals(const struct item *item)
 static void warn_of_family(struct resolver *resolver, const struct item *item, struct addresses high)
 {
 	bool v4 = addresses_have(high, FAMILY_IPV4), v6 = addresses_have(high, FAMILY_IPV6);
-	if (item->low->kind != ITEM_ANY || v4 == v6 || resolver->asking)
+	if (item->low->kind != ITEM_ANY || v4 == v6 || resolver->quiet)
 		return;
 	struct diagnostic *one = report_warning(resolver->diagnostics, "W003", item->span, "this `except` leaves out %s addresses only: all of %s stays in",
 		v4 ? "IPv4" : "IPv6", v4 ? "IPv6" : "IPv4");

@@ -92,6 +92,24 @@ static int gather(struct resolver *resolver, const struct item *item, struct pat
 	return 0;
 }
 
+static bool pattern_covers(const struct interface_pattern *outer, const struct interface_pattern *inner)
+{
+	return outer->prefix ? !strncmp(outer->name, inner->name, strlen(outer->name)) : !inner->prefix && !strcmp(outer->name, inner->name);
+}
+
+/* Is nothing left of `in` without `out`? */
+static bool nothing_left(const struct interfaces *set)
+{
+	for (size_t i = 0; i < set->in_count; i++) {
+		bool covered = false;
+		for (size_t k = 0; k < set->out_count && !covered; k++)
+			covered = pattern_covers(&set->out[k], &set->in[i]);
+		if (!covered)
+			return false;
+	}
+	return !set->any;
+}
+
 int interfaces_resolve(struct resolver *resolver, const struct item *item, struct interfaces *out)
 {
 	struct patterns in = {0}, except = {0};
@@ -102,13 +120,13 @@ int interfaces_resolve(struct resolver *resolver, const struct item *item, struc
 	int error = gather(resolver, item, &in, plain ? &except : NULL);
 	if (error)
 		return error;
-	if (except.any)
-		report_error(resolver->diagnostics, item->span, "this leaves out every interface");
 	out->any = in.any || !in.count;
 	out->in = in.at;
 	out->in_count = in.any ? 0 : in.count;
 	out->out = except.at;
 	out->out_count = except.count;
+	if (except.any || nothing_left(out))
+		report_error(resolver->diagnostics, item->span, "this `except` leaves no interface");
 	for (size_t i = 0; i < out->in_count; i++)
 		out->names_loopback |= !in.at[i].prefix && !strcmp(in.at[i].name, "lo");
 	for (size_t i = 0; i < out->out_count; i++)

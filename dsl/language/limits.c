@@ -32,13 +32,13 @@ static uint64_t unit_seconds(struct resolver *resolver, const struct item *item)
 	return 1;
 }
 
-static uint64_t count_of(struct resolver *resolver, const struct item *item)
+static uint64_t count_of(struct resolver *resolver, const struct item *item, const char *what)
 {
 	uint64_t count = 0;
 	if (number_parse(item, COUNT_LAST, &count))
 		report_error(resolver->diagnostics, item->span, "this number is at most %u", COUNT_LAST);
 	else if (!count)
-		report_error(resolver->diagnostics, item->span, "a limit of zero lets nothing through; that is a rule of its own");
+		report_error(resolver->diagnostics, item->span, "a %s of zero has no meaning; it is at least 1", what);
 	return count ? count : 1;
 }
 
@@ -47,9 +47,9 @@ static int rate_new(struct resolver *resolver, const struct limit_node *node, co
 	struct rate *rate = talloc_zero(resolver->ctx, struct rate);
 	if (!rate)
 		return -ENOMEM;
-	rate->count = count_of(resolver, node->count);
+	rate->count = count_of(resolver, node->count, "rate");
 	rate->seconds = unit_seconds(resolver, node->unit);
-	rate->burst = node->burst ? count_of(resolver, node->burst) : rate->count;
+	rate->burst = node->burst ? count_of(resolver, node->burst, "burst") : rate->count;
 	rate->per_source = node->per_source;
 	rate->span = node->span;
 	*out = rate;
@@ -78,7 +78,7 @@ int limits_resolve(struct resolver *resolver, const struct rule_node *node, stru
 		case LIMIT_ABOVE: error = rate_new(resolver, limit, &rule->above); break;
 		case LIMIT_CONNECTIONS:
 			rule->has_connections = true;
-			rule->connections = count_of(resolver, limit->count);
+			rule->connections = count_of(resolver, limit->count, "number of connections");
 			rule->connections_per_source = limit->per_source;
 			rule->connections_span = limit->span;
 			break;

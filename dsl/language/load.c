@@ -100,6 +100,17 @@ static int include_path(struct loader *loader, const struct item *name, bool lib
 	return strpbrk(path, "*?[") ? include_pattern(loader, path, library, name->span) : read_file(loader, path, library, name->span);
 }
 
+static int hint_all(struct resolver *resolver, struct diagnostic *diagnostic, const char *const *names, size_t count)
+{
+	char *all = talloc_strdup(resolver->scratch, "");
+	for (size_t i = 0; i < count && i < 20 && all; i++)
+		all = talloc_asprintf_append_buffer(all, "%s<%s>", i ? ", " : "", names[i]);
+	if (!all)
+		return -ENOMEM;
+	diagnostic_hint(resolver->diagnostics, diagnostic, "it has %s%s", all, count > 20 ? ", ..." : "");
+	return 0;
+}
+
 /* What the library has, for the hint. */
 static int report_no_library(struct loader *loader, const struct item *name)
 {
@@ -124,6 +135,8 @@ static int report_no_library(struct loader *loader, const struct item *name)
 			return error;
 	}
 	hint_nearest(resolver, one, name->text, names, known);
+	if (one && !one->hint && known)
+		return hint_all(resolver, one, names, known);
 	return 0;
 }
 

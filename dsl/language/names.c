@@ -226,6 +226,10 @@ static int resolve_parts(struct resolver *resolver, struct definition *definitio
 			have = true;
 		}
 		error = error ? error : join(resolver, definition, &part);
+		if (error == -E2BIG) {
+			report_error(resolver->diagnostics, statement->span, "this makes too many combinations of host names");
+			error = 0;
+		}
 	}
 	return error;
 }
@@ -238,7 +242,10 @@ static int resolve_definition(struct resolver *resolver, struct definition *defi
 	definition->outer = resolver->innermost;
 	resolver->innermost = definition;
 	resolver->depth++;
+	bool quiet = resolver->quiet;
+	resolver->quiet = definition->library;
 	int error = resolve_parts(resolver, definition);
+	resolver->quiet = quiet;
 	resolver->depth--;
 	resolver->innermost = definition->outer;
 	definition->progress = PROGRESS_DONE;
@@ -328,6 +335,16 @@ static void warn_unused(struct resolver *resolver, const struct definition *defi
 	diagnostic_hint(resolver->diagnostics, one, "take it out, or use it as `%s%s`", sign, definition->name);
 }
 
+/* What this statement is the first to define, or NULL. */
+static const struct definition *defined_first(struct resolver *resolver, const struct entry *entry)
+{
+	enum statement_kind kind = entry->statement->kind;
+	if (kind != STATEMENT_ADDRESSES && kind != STATEMENT_PORTS && kind != STATEMENT_SERVICE)
+		return NULL;
+	const struct definition *found = find(resolver, kind == STATEMENT_SERVICE, entry->statement->name->text, entry->library);
+	return found && found->parts[0] == entry ? found : NULL;
+}
+
 /* A statement with a mistake in it may be the one that uses a name: where there are errors nothing is said of use. */
 int names_finish(struct resolver *resolver)
 {
@@ -335,8 +352,10 @@ int names_finish(struct resolver *resolver)
 	int error = 0;
 	for (size_t i = 0; i < resolver->definition_count && !error && !enough_errors(resolver); i++)
 		error = resolve_definition(resolver, &resolver->definitions[i]);
-	for (size_t i = 0; i < resolver->definition_count && all && resolver->diagnostics->errors == resolver->errors_before; i++)
-		if (!resolver->definitions[i].used && !resolver->definitions[i].library)
-			warn_unused(resolver, &resolver->definitions[i]);
+	for (size_t i = 0; i < resolver->entry_count && all && resolver->diagnostics->errors == resolver->errors_before; i++) {
+		const struct definition *definition = defined_first(resolver, &resolver->entries[i]);
+		if (definition && !definition->used && !definition->library)
+			warn_unused(resolver, definition);
+	}
 	return error;
 }

@@ -72,7 +72,7 @@ static int resolve_addresses(struct resolver *resolver, struct scope *scope, con
 	int error = addresses_resolve(resolver, scope, item, out);
 	if (error != -E2BIG)
 		return error;
-	report_error(resolver->diagnostics, item->span, "too many host names behind `except`");
+	report_error(resolver->diagnostics, item->span, "this makes too many combinations of host names");
 	return 0;
 }
 
@@ -237,6 +237,16 @@ static bool managed(struct resolver *resolver, const struct entry *entry)
 	return false;
 }
 
+/* Sets that are empty by what a list holds, or by what another file defines, are obeyed; that may surprise. */
+static void warn_of_nothing(struct resolver *resolver, const struct rule *rule)
+{
+	const struct match *match = &rule->match;
+	const char *why = traffic_empty(&match->traffic) ? "its traffic is empty" : !match->from.count ? "its `from` is empty" :
+			  !match->to.count ? "its `to` is empty" : !match->source_ports.count ? "its source port is empty" : NULL;
+	if (why && !resolver->quiet)
+		report_warning(resolver->diagnostics, "W006", rule->span, "this rule matches nothing: %s", why);
+}
+
 static int make_rule(struct resolver *resolver, const struct entry *entry, struct rule *rule)
 {
 	const struct rule_node *node = &entry->statement->rule;
@@ -244,7 +254,11 @@ static int make_rule(struct resolver *resolver, const struct entry *entry, struc
 	struct scope scope = {.library = entry->library, .gaps = &gaps};
 	*rule = (struct rule){.span = entry->statement->span, .action = node->action, .log = node->log != NULL, .log_text = log_text(resolver, node->log),
 		.reason = node->reason ? node->reason->text : NULL};
+	size_t errors = resolver->diagnostics->errors;
+	resolver->quiet = entry->library;
 	int error = match_resolve(resolver, &scope, &node->match, &rule->match);
+	if (!error && !gaps.count && errors == resolver->diagnostics->errors)
+		warn_of_nothing(resolver, rule);
 	error = error ? error : limits_resolve(resolver, node, rule);
 	error = error ? error : add_unknowns(resolver, &gaps, true, node->action);
 	rule->text = span_text(resolver->ctx, rule->span);
@@ -256,6 +270,7 @@ static int make_expect(struct resolver *resolver, const struct entry *entry, str
 	struct gaps gaps = {0};
 	struct scope scope = {.library = entry->library, .gaps = &gaps};
 	*expect = (struct expectation){.span = entry->statement->span, .allow = entry->statement->expect_allow};
+	resolver->quiet = true;
 	int error = match_resolve(resolver, &scope, &entry->statement->rule.match, &expect->match);
 	error = error ? error : add_unknowns(resolver, &gaps, false, ACTION_ALLOW);
 	expect->text = span_text(resolver->ctx, expect->span);
@@ -397,7 +412,7 @@ int policy_question(void *ctx, const struct policy *policy, const struct environ
 	resolver.scratch = ctx;
 	resolver.environment = environment;
 	resolver.diagnostics = diagnostics;
-	resolver.asking = true;
+	resolver.asking = resolver.quiet = true;
 	int error = match_resolve(&resolver, &scope, node, out);
 	if (!error && gaps.count && errors == diagnostics->errors)
 		report_error(diagnostics, gaps.at[0].span, "%s is not known on this host", gaps.at[0].what);

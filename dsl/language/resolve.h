@@ -63,6 +63,7 @@ struct resolver {
 	struct unknown *unknowns;
 	size_t unknown_count;
 	bool asking; /* a question: nothing may be added to the policy */
+	bool quiet;  /* a question, an expect or the library: no warnings of what may not be meant */
 	bool every_host; /* blocks are gathered, and what stands in them is read whatever the host */
 	const struct statement **blocks;
 	size_t block_count;

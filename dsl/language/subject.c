@@ -15,12 +15,15 @@ static int add(struct resolver *resolver, struct intervals *set, u128 number)
 	return error ? error : intervals_union(resolver->ctx, *set, one, set);
 }
 
-static int unknown_account(struct resolver *resolver, struct scope *scope, const struct item *item, const char *kind, const char *name)
+static int unknown_account(struct resolver *resolver, struct scope *scope, const struct item *item, const char *kind, const char *name, int error)
 {
 	const char *what = talloc_asprintf(resolver->ctx, "%s \"%s\"", kind, name);
 	if (!what)
 		return -ENOMEM;
-	report_warning(resolver->diagnostics, "W001", item->span, "%s is not known on this host", what);
+	if (error == -ENOENT)
+		report_warning(resolver->diagnostics, "W001", item->span, "%s is not known on this host", what);
+	else
+		report_warning(resolver->diagnostics, "W001", item->span, "%s cannot be looked up: %s", what, strerror(-error));
 	return gap_add(resolver, scope, item->span, what);
 }
 
@@ -38,8 +41,8 @@ static int add_account(struct resolver *resolver, struct scope *scope, const str
 		return 0;
 	}
 	int error = user ? environment->find_user(environment->data, name, &id) : environment->find_group(environment->data, name, &id);
-	if (error == -ENOENT)
-		return unknown_account(resolver, scope, item, user ? "user" : "group", name);
+	if (error && error != -ENOMEM)
+		return unknown_account(resolver, scope, item, user ? "user" : "group", name, error);
 	return error ? error : add(resolver, set, id);
 }
 
@@ -65,11 +68,9 @@ static int add_unit(struct resolver *resolver, const struct item *item, const ch
 
 static int add_named(struct resolver *resolver, struct scope *scope, const struct item *item, enum item_kind kind, const char *name, struct subjects *out)
 {
-	switch (kind) {
-	case ITEM_USER: return add_account(resolver, scope, item, true, name, &out->users);
-	case ITEM_GROUP: return add_account(resolver, scope, item, false, name, &out->groups);
-	default: return add_unit(resolver, item, name, &out->units);
-	}
+	if (kind == ITEM_UNIT)
+		return add_unit(resolver, item, name, &out->units);
+	return add_account(resolver, scope, item, kind == ITEM_USER, name, kind == ITEM_USER ? &out->users : &out->groups);
 }
 
 static int add_subject(struct resolver *resolver, struct scope *scope, const struct item *item, struct subjects *out)

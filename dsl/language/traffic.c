@@ -122,7 +122,7 @@ static void warn_of_types(struct resolver *resolver, const struct item *item, bo
 	bool starts = false;
 	for (unsigned type = 0; type < 256; type++)
 		starts |= icmp_type_starts(v6, type) && intervals_contain(types, type);
-	if (starts || !types.count || resolver->asking)
+	if (starts || !types.count || resolver->quiet)
 		return;
 	struct diagnostic *one = report_warning(resolver->diagnostics, "W004", item->span,
 		"this type never starts a connection, so a rule for it cannot matter");
@@ -170,12 +170,19 @@ static int icmp_types(struct resolver *resolver, const struct item *item, bool v
 		return 0;
 	}
 	if (item->kind == ITEM_EXCEPT) {
+		bool quiet = resolver->quiet;
 		error = icmp_types(resolver, item->low, v6, &low);
+		resolver->quiet = true; /* what is left out may be anything */
 		error = error ? error : icmp_types(resolver, item->high, v6, &high);
+		resolver->quiet = quiet;
 		return error ? error : intervals_subtract(resolver->ctx, low, high, out);
 	}
-	if (item->kind != ITEM_SET)
-		return icmp_leaf(resolver, item, v6, out);
+	if (item->kind != ITEM_SET) {
+		error = icmp_leaf(resolver, item, v6, out);
+		if (!error)
+			warn_of_types(resolver, item, v6, *out);
+		return error;
+	}
 	if (!item->items)
 		report_error(resolver->diagnostics, item->span, "an empty set of types matches nothing");
 	for (const struct item *one = item->items; one && !error; one = one->next) {
@@ -214,10 +221,7 @@ static int protocol_with(struct resolver *resolver, struct scope *scope, const s
 		return report_no_slash(resolver, scope, item);
 	if (number != PROTOCOL_ICMP && number != PROTOCOL_ICMPV6)
 		return ports_resolve(resolver, scope, item->items, (uint8_t)number, set);
-	int error = icmp_types(resolver, item->items, number == PROTOCOL_ICMPV6, set);
-	if (!error)
-		warn_of_types(resolver, item->items, number == PROTOCOL_ICMPV6, *set);
-	return error;
+	return icmp_types(resolver, item->items, number == PROTOCOL_ICMPV6, set);
 }
 
 static int traffic_word(struct resolver *resolver, struct scope *scope, const struct item *item, struct traffic *out)

@@ -285,7 +285,8 @@ static void host_names_are_unknown_sets(void **state)
 	(void)state;
 	LOAD_TEXT(world, "default out deny\nallow out tcp to { \"a.example\", 192.0.2.1 }\n"
 			 "allow out udp to { 10.0.0.0/8, 2001:db8::/32 } except \"A.example\"\nallow out sctp to \"a.example\" except \"b.example\"\n");
-	is_clean(&world);
+	assert_int_equal(world.outcome, 0);
+	assert_int_equal(world.diagnostics->warnings, 2);
 	assert_int_equal(world.policy->host_count, 2);
 	const struct addresses *to = &world.policy->rules[0].match.to;
 	assert_int_equal(to->count, 2);
@@ -433,6 +434,29 @@ static void a_question_is_asked_in_the_names_of_the_policy(void **state)
 	assert_int_equal(parse_question(world.ctx, source, world.diagnostics, &node), 0);
 	assert_int_equal(policy_question(world.ctx, world.policy, &world.environment, node, world.diagnostics, &match), 1);
 	assert_true(world.diagnostics->errors > 0);
+	static const char kind[] = "in tcp/$office";
+	assert_int_equal(source_new(world.ctx, "<argument>", kind, strlen(kind), false, &source), 0);
+	assert_int_equal(parse_question(world.ctx, source, world.diagnostics, &node), 0);
+	assert_int_equal(policy_question(world.ctx, world.policy, &world.environment, node, world.diagnostics, &match), 1);
+	talloc_free(world.ctx);
+}
+
+static void expects_and_the_library_are_not_warned_of(void **state)
+{
+	(void)state;
+	LOAD_TEXT(world, "default in deny\naddresses office = 192.0.2.0/24\nexpect deny in tcp/22 from any except $office\nexpect deny in icmp/redirect\n");
+	is_clean(&world);
+	talloc_free(world.ctx);
+}
+
+static void two_sets_of_the_same_host_name_meet(void **state)
+{
+	(void)state;
+	LOAD_TEXT(world, "default out deny\nallow out tcp to { \"a.example\" except { 10.0.0.0/8, ::/0 }, \"a.example\" except { 0.0.0.0/1, ::/0 } }\n");
+	const struct addresses *to = &world.policy->rules[0].match.to;
+	assert_int_equal(to->count, 1);
+	assert_int_equal(to->terms[0].of[FAMILY_IPV4].count, 2);
+	assert_true(to->terms[0].of[FAMILY_IPV4].at[1].last == 0xffffffff);
 	talloc_free(world.ctx);
 }
 
@@ -528,6 +552,8 @@ static const struct mistake mistakes[] = {
 	{"mode in audit\nmode in enforce", "mode", NULL},
 	{"mode audit\nmode in enforce", "mode", NULL},
 	{"include <service>", "service", "services"},
+	{"include <zzz>", "zzz", "<base>, <services>"},
+	{"allow in tcp on { eth0, eth1 } except \"eth*\"", "interface", NULL},
 	{"include \"none.policy\"", "none.policy", NULL},
 	{"include \"host.policy\"", "itself", NULL},
 	{"language 1", "", NULL},
@@ -642,6 +668,9 @@ static void warnings_for_what_is_probably_not_meant(void **state)
 		{"allow in tcp/1 from any except 10.0.0.0/8", "W003", NULL},
 		{"allow in icmp/echo-reply", "W004", NULL},
 		{"allow in icmpv6/packet-too-big", "W004", NULL},
+		{"allow in icmpv6/{ echo-request, packet-too-big }", "W004", NULL},
+		{"allow in tcp to \"a.example\"\nallow in udp to \"a.example\"", "W005", NULL},
+		{"ports none = { 1-2, 3 }\nallow in tcp/4 from file \"comments.txt\"\nallow in tcp/$none", "W006", NULL},
 		{"addresses spare = 10.0.0.1", "W002", NULL},
 		{"service extra = tcp/1", "W002", NULL},
 		{"default out deny\nallow out tcp/1 by user nosuch", "W001", NULL},
@@ -650,7 +679,7 @@ static void warnings_for_what_is_probably_not_meant(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		char *text = talloc_asprintf(NULL, "default in deny\n%s\n", cases[i].text);
-		LOAD(world, "h", {"host.policy", text});
+		LOAD(world, "h", {"host.policy", text}, {"comments.txt", "# none\n"});
 		bool found = false;
 		assert_int_equal(world.outcome, 0);
 		for (const struct diagnostic *one = world.diagnostics->first; one; one = one->next)
@@ -674,6 +703,7 @@ int main(void)
 		TEST(traffic_has_one_form), TEST(host_names_are_unknown_sets), TEST(interfaces_are_numbers_that_keep_their_order),
 		TEST(subjects_are_numbers), TEST(limits_are_rates), TEST(an_id_stays_when_lines_move), TEST(a_list_that_holds_nothing_is_obeyed),
 		TEST(what_is_not_known_blocks_apply_where_more_would_pass), TEST(a_question_is_asked_in_the_names_of_the_policy),
+		TEST(expects_and_the_library_are_not_warned_of), TEST(two_sets_of_the_same_host_name_meet),
 		TEST(a_policy_that_manages_nothing_is_read), TEST(a_large_set_is_no_trouble), TEST(a_mistake_is_one_error_with_its_likely_fix),
 		TEST(one_mistake_does_not_hide_the_next), TEST(a_cycle_of_names_is_shown), TEST(a_cycle_of_files_shows_both_places),
 		TEST(a_conflict_shows_both_places), TEST(very_many_mistakes_come_to_an_end), TEST(many_host_names_do_not_run_away),
