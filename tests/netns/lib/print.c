@@ -116,13 +116,15 @@ static void print_traffic(FILE *stream, const struct traffic_model *traffic)
 {
 	if (traffic->any)
 		fputs(traffic->count ? "any except " : "any", stream);
-	if (traffic->count > 1)
+	/* A except B except C is an error: what is left out stands in braces. */
+	bool braces = traffic->count > 1 || (traffic->any && traffic->count);
+	if (braces)
 		fputs("{ ", stream);
 	for (size_t i = 0; i < traffic->count; i++) {
 		fputs(i ? ", " : "", stream);
 		print_item(stream, &traffic->items[i]);
 	}
-	if (traffic->count > 1)
+	if (braces)
 		fputs(" }", stream);
 }
 

@@ -182,7 +182,7 @@ static struct value *random_addresses(struct maker *maker, int families, bool na
 /* Ports and ICMP types. */
 
 static const uint16_t common_ports[] = {0, 1, 22, 25, 53, 80, 123, 443, 1023, 1024, 5432, 7093, 8080, 8443, 9000, 49151, 49152, 65534, 65535};
-static const struct { const char *word; uint16_t number; } port_words[] = {{"ssh", 22}, {"https", 443}, {"domain", 53}, {"http", 80}};
+static const struct { const char *word; uint16_t number; } port_words[] = {{"https", 443}, {"domain", 53}, {"kerberos", 88}};
 
 static struct value *port_leaf(struct maker *maker, bool words)
 {
