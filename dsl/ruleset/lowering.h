@@ -1,0 +1,94 @@
+/*
+ * Lowering's shared state: a ruleset under construction.
+ */
+#ifndef PORTPOLICY_LOWERING_H
+#define PORTPOLICY_LOWERING_H
+
+#include "portpolicy/ruleset.h"
+
+#define STEPS_MAX 40
+#define LOG_GROUP 1 /* NFLOG: what ulogd and tcpdump -i nflog:1 listen to */
+#define CT_INVALID 1
+#define CT_ESTABLISHED 2
+#define CT_RELATED 4
+#define CT_NEW 8
+
+struct lowering {
+	void *ctx;
+	const struct policy *policy;
+	struct diagnostics *diagnostics;
+	struct chain *chains;
+	size_t chain_count;
+	struct set *sets;
+	size_t set_count;
+	struct counter *counters;
+	size_t counter_count;
+};
+
+/* The steps of one nft rule, as they are put together. */
+struct phrase {
+	struct step steps[STEPS_MAX];
+	size_t count;
+};
+
+/* The rules of one chain, as they are put together. */
+struct rules {
+	struct nft_rule *at;
+	size_t count;
+	const struct span *origin; /* of the rules that are added */
+	const char *comment;
+};
+
+/* build.c: all return 0 or -ENOMEM */
+int rules_add(struct lowering *lowering, struct rules *rules, const struct phrase *phrase);
+/* Names a chain by its content and hands it to the ruleset. */
+int chain_add(struct lowering *lowering, const char *prefix, const struct rules *rules, const char **name);
+int chain_base(struct lowering *lowering, const char *name, enum chain_hook hook, bool policy_drop, const struct rules *rules);
+int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin, const char **name);
+int set_add(struct lowering *lowering, const struct set *set);
+int counter_add(struct lowering *lowering, const struct span *origin, const char **name, const char *format, const char *id);
+
+/* Steps; a phrase has room for all that one rule can say. */
+void say(struct phrase *phrase, struct step step);
+void say_value(struct phrase *phrase, enum key key, u128 value);
+void say_bits(struct phrase *phrase, enum key key, u128 mask, u128 value);
+void say_verdict(struct phrase *phrase, enum nft_verdict verdict, const char *chain);
+void say_counter(struct phrase *phrase, const char *name);
+/* key in values: nothing, a comparison, a range, or a look-up in a set of that name. */
+int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix, enum key key, struct intervals values, struct intervals all,
+	const struct span *origin);
+
+/* match.c: the ways to match, each a phrase. */
+struct ways {
+	struct phrase *at;
+	size_t count;
+	/* `by any except`: the processes that must not be; tested in a chain of their own behind the phrase */
+	struct intervals not_users, not_groups;
+};
+/* `loopback`: in the chain of the zone, where the interface is taken as right. */
+int match_ways(struct lowering *lowering, const struct rule *rule, bool loopback, struct ways *out);
+/* Rules into `rules`: every way, ending in `ending`. */
+int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending);
+
+/* action.c */
+/* Which rules are lowered together: those of one verdict in one zone of a direction. */
+struct group {
+	enum direction direction;
+	enum action action;
+	bool loopback;
+};
+bool rule_in_group(const struct rule *rule, const struct group *group);
+/* The chain that logs what a rule without `log` decides, where another of its group says `log`; *name NULL: none does. */
+int logs_chain(struct lowering *lowering, const struct group *group, const char **name);
+/* Appends the nft rules of one policy rule. */
+int rule_lower(struct lowering *lowering, const struct rule *rule, const struct group *group, const char *logs, struct rules *rules);
+int default_lower(struct lowering *lowering, enum direction direction, struct rules *rules);
+/* The last step for a packet that is denied, rejected or allowed, as the mode has it. */
+int say_action(struct lowering *lowering, struct phrase *phrase, enum direction direction, enum action action);
+
+/* text.c */
+char *nft_rule_text(void *ctx, const struct nft_rule *rule); /* NULL: out of memory */
+
+extern const char *const direction_names[DIRECTIONS];
+
+#endif
