@@ -92,6 +92,7 @@ static int print_outcome(void *ctx, const struct invocation *call, const struct 
 int verb_apply(void *ctx, const struct invocation *call)
 {
 	struct policy *policy;
+	struct world *world;
 	struct ruleset *wanted;
 	struct kernel *kernel;
 	struct changes *applied = NULL;
@@ -100,7 +101,7 @@ int verb_apply(void *ctx, const struct invocation *call)
 	int status = kernel_open(ctx, &kernel);
 	if (status)
 		return kernel_unreachable(call, status);
-	status = load_ruleset(ctx, call, true, &policy, &wanted);
+	status = load_ruleset(ctx, call, true, &policy, &world, &wanted);
 	if (status)
 		return status;
 	warn_of_forwarding(policy);
@@ -115,5 +116,6 @@ int verb_apply(void *ctx, const struct invocation *call)
 		complain("portpolicy: %s\n", problem ? problem : "a table of this name belongs to somebody else");
 		return STATUS_FAILED;
 	}
+	world_keep_known(world);
 	return print_outcome(ctx, call, policy, applied ? applied->count : 0);
 }

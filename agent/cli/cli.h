@@ -17,6 +17,7 @@ enum status { STATUS_YES = 0, STATUS_NO = 1, STATUS_FAILED = 2 };
 
 #define DEFAULT_POLICY "/etc/portpolicy/host.policy"
 #define DEFAULT_TABLE "portpolicy"
+#define STATE_DIRECTORY "/var/lib/portpolicy"
 #define INSTALLED_LIBRARY "/usr/share/portpolicy/rules"
 
 /* One call of the program, made by main from its arguments. */
@@ -47,6 +48,8 @@ int world_new(void *ctx, const struct invocation *call, const char *main_path, b
 const struct environment *world_environment(const struct world *world);
 void world_answer_for(struct world *world, const char *host);
 int world_error(const struct world *world); /* 0 or a negative errno */
+/* A ruleset made of this world is in force: what its lists, users and groups said is what stays when they are gone. */
+void world_keep_known(struct world *world);
 
 /* May nobody but root write this file or put another in its place?  0, -EPERM or another negative errno. */
 int path_trusted(void *ctx, const char *path);
@@ -56,7 +59,7 @@ int descriptor_trusted(int descriptor);
 /* Loads FILE for this host (or --host) and prints what is wrong. Returns a status, and the policy with STATUS_YES; or a negative errno. */
 int load_policy(void *ctx, const struct invocation *call, const char *path, bool careful, struct policy **out, struct world **world);
 /* The same and on to the ruleset: refuses what may not be installed. */
-int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct ruleset **out);
+int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct world **world, struct ruleset **out);
 /* The one operand FILE, the default, or NULL after a usage error. */
 const char *policy_operand(const struct invocation *call);
 

@@ -89,11 +89,12 @@ static json_t *ruleset_object(const struct ruleset *ruleset, const char *text)
 int verb_compile(void *ctx, const struct invocation *call)
 {
 	struct policy *policy;
+	struct world *world;
 	struct ruleset *ruleset;
 	bool json = call->as && !strcmp(call->as, "json");
 	if (call->as && !json && strcmp(call->as, "nft"))
 		return usage_error(call, "--as takes nft or json, not \"%s\"", call->as);
-	int status = load_ruleset(ctx, call, false, &policy, &ruleset);
+	int status = load_ruleset(ctx, call, false, &policy, &world, &ruleset);
 	if (status)
 		return status;
 	char *text = ruleset_text(ctx, ruleset);

@@ -6,6 +6,7 @@
  * policy is loaded once for each kind of host.
  */
 #include "agent/cli/cli.h"
+#include "agent/cli/known.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -28,6 +29,7 @@ struct world {
 	int main_error;
 	char *input; /* standard input, once read */
 	size_t input_length;
+	struct known *known; /* careful only: the values that stay when a list, user or group is not to be had */
 };
 
 static int read_all(void *ctx, int descriptor, size_t most, size_t expected, char **bytes, size_t *length)
@@ -102,10 +104,33 @@ static int read_path(const struct world *world, void *ctx, const char *path, enu
 	return error;
 }
 
+/* A list that is missing, unreadable or empty keeps the value that stood when a ruleset was last made of it. */
+static int read_list(struct world *world, void *ctx, const char *path, char **bytes, size_t *length)
+{
+	int error = read_path(world, ctx, path, FILE_LIST, bytes, length);
+	if (!world->known || error == -ENOMEM || error == -EPERM)
+		return error;
+	if (!error && *length) {
+		known_learn(world->known, "file", path, *bytes, *length);
+		return 0;
+	}
+	char *last = NULL;
+	size_t last_length = 0;
+	int recalled = known_recall(world->known, ctx, "file", path, &last, &last_length);
+	if (recalled)
+		return recalled == -ENOMEM ? recalled : error;
+	complain("portpolicy: warning: %s: %s; the last known list stays\n", path, error ? strerror(-error) : "empty");
+	*bytes = last;
+	*length = last_length;
+	return 0;
+}
+
 static int read_file(void *data, void *ctx, const char *path, enum file_kind kind, char **bytes, size_t *length)
 {
 	struct world *world = data;
 	bool main_file = !strcmp(path, world->main_path);
+	if (kind == FILE_LIST)
+		return read_list(world, ctx, path, bytes, length);
 	int error = main_file && !strcmp(path, "-") ? read_input(world, ctx, bytes, length) : read_path(world, ctx, path, kind, bytes, length);
 	if (main_file)
 		world->main_error = error;
@@ -170,6 +195,27 @@ static int lookup_outcome(int error, bool found)
 	return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM ? -ENOENT : -error;
 }
 
+/* A user or group that is gone keeps its last known number; one that is there is learnt. */
+static int number_known(struct world *world, const char *kind, const char *name, int error, uint32_t *number)
+{
+	char *text = NULL, decimal[16];
+	size_t length;
+	if (!world->known || (error && error != -ENOENT))
+		return error;
+	if (!error) {
+		snprintf(decimal, sizeof decimal, "%u", (unsigned)*number);
+		known_learn(world->known, kind, name, decimal, strlen(decimal));
+		return 0;
+	}
+	int recalled = known_recall(world->known, world, kind, name, &text, &length);
+	if (recalled)
+		return recalled == -ENOMEM ? recalled : error;
+	*number = (uint32_t)strtoul(text, NULL, 10);
+	talloc_free(text);
+	complain("portpolicy: warning: there is no %s %s now; its last known number %u stays\n", kind, name, (unsigned)*number);
+	return 0;
+}
+
 static int find_user(void *data, const char *name, uint32_t *uid)
 {
 	struct passwd entry, *found = NULL;
@@ -184,7 +230,7 @@ static int find_user(void *data, const char *name, uint32_t *uid)
 			*uid = entry.pw_uid;
 		talloc_free(buffer);
 	}
-	return lookup_outcome(error, found);
+	return number_known(data, "user", name, lookup_outcome(error, found), uid);
 }
 
 static int find_group(void *data, const char *name, uint32_t *gid)
@@ -201,7 +247,7 @@ static int find_group(void *data, const char *name, uint32_t *gid)
 			*gid = entry.gr_gid;
 		talloc_free(buffer);
 	}
-	return lookup_outcome(error, found);
+	return number_known(data, "group", name, lookup_outcome(error, found), gid);
 }
 
 /* CHECKOUT/build/portpolicy finds CHECKOUT/rules; anywhere else the library is the installed one. */
@@ -270,6 +316,13 @@ static const char *own_name(void *ctx)
 	return talloc_strdup(ctx, name);
 }
 
+/* systemd names it where it made one (systemd.exec(5), StateDirectory=). */
+static const char *state_directory(void)
+{
+	const char *given = getenv("STATE_DIRECTORY");
+	return given && *given == '/' ? given : STATE_DIRECTORY;
+}
+
 int world_new(void *ctx, const struct invocation *call, const char *main_path, bool careful, struct world **out)
 {
 	struct world *world = talloc_zero(ctx, struct world);
@@ -280,6 +333,8 @@ int world_new(void *ctx, const struct invocation *call, const char *main_path, b
 	world->environment = (struct environment){.data = world, .read_file = read_file, .glob = find_paths, .canonical = canonical,
 		.find_user = find_user, .find_group = find_group, .host = call->host ? call->host : own_name(world)};
 	int error = world->environment.host ? set_library(world, call) : -ENOMEM;
+	if (!error && careful && !(world->known = known_new(world, state_directory())))
+		error = -ENOMEM;
 	if (error) {
 		talloc_free(world);
 		return error;
@@ -293,3 +348,10 @@ const struct environment *world_environment(const struct world *world) { return 
 void world_answer_for(struct world *world, const char *host) { world->environment.host = host; }
 
 int world_error(const struct world *world) { return world->main_error; }
+
+void world_keep_known(struct world *world)
+{
+	int error = world->known ? known_keep(world->known) : 0;
+	if (error)
+		complain("portpolicy: warning: the values of lists, users and groups could not be kept in %s: %s\n", state_directory(), strerror(-error));
+}

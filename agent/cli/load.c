@@ -50,13 +50,13 @@ static void refuse_nothing_managed(const struct policy *policy, struct diagnosti
 	diagnostic_hint(diagnostics, problem, "declare what happens to the rest, e.g. `default in deny`");
 }
 
-int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct ruleset **out)
+int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct world **world,
+	struct ruleset **out)
 {
-	struct world *world;
 	const char *path = policy_operand(call);
 	if (!path)
 		return STATUS_FAILED;
-	int status = load_policy(ctx, call, path, careful, policy, &world);
+	int status = load_policy(ctx, call, path, careful, policy, world);
 	if (status)
 		return status;
 	struct diagnostics *diagnostics = diagnostics_new(ctx);

@@ -92,6 +92,7 @@ static int print_plan(const struct invocation *call, const struct changes *chang
 int verb_plan(void *ctx, const struct invocation *call)
 {
 	struct policy *policy;
+	struct world *world;
 	struct ruleset *wanted, *observed;
 	struct kernel *kernel;
 	struct changes *changes;
@@ -100,7 +101,7 @@ int verb_plan(void *ctx, const struct invocation *call)
 	int status = kernel_open(ctx, &kernel);
 	if (status)
 		return kernel_unreachable(call, status);
-	status = load_ruleset(ctx, call, false, &policy, &wanted);
+	status = load_ruleset(ctx, call, true, &policy, &world, &wanted);
 	if (status)
 		return status;
 	status = kernel_dump(ctx, kernel, call->table, &observed, &generation);
