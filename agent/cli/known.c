@@ -127,6 +127,14 @@ static int write_draft(const struct known *known, const char *draft, const char 
 	return error;
 }
 
+static bool learnt_before(const struct known *known, const char *path)
+{
+	for (const struct learnt *one = known->learnt; one; one = one->next)
+		if (!strcmp(one->path, path))
+			return true;
+	return false;
+}
+
 static int learn(struct known *known, const char *kind, const char *name, const char *bytes, size_t length)
 {
 	struct learnt *one = talloc_zero(known, struct learnt);
@@ -134,6 +142,10 @@ static int learn(struct known *known, const char *kind, const char *name, const 
 	size_t kept_length = 0;
 	if (!one || !(one->path = value_path(one, known, kind, name)) || !(one->draft = talloc_asprintf(one, "%s.new", one->path)))
 		return -ENOMEM;
+	if (learnt_before(known, one->path)) { /* one run sees one value of a thing */
+		talloc_free(one);
+		return 0;
+	}
 	int error = read_value(one, one->path, &kept, &kept_length);
 	bool same = !error && kept_length == length && !memcmp(kept, bytes, length);
 	talloc_free(kept);

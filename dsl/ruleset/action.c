@@ -183,7 +183,7 @@ static int add_meter(struct lowering *lowering, const struct rule *rule, const s
 	if (!name)
 		return -ENOMEM;
 	say_value(phrase, KEY_NFPROTO, v6 ? 10 : 2);
-	say(phrase, (struct step){.kind = STEP_METER, .keys = {key}, .key_count = 1, .mask = v6 ? SOURCE_MASK_V6 : 0xffffffff, .object = name,
+	say(phrase, (struct step){.kind = STEP_METER, .keys = {key}, .key_count = 1, .mask = v6 ? SOURCE_MASK_V6 : 0, .object = name,
 		.rate = rate->count, .seconds = rate->seconds, .burst = rate->burst});
 	return set_add(lowering, &(struct set){.name = name, .kind = SET_METER, .keys = {key}, .key_count = 1, .size = SOURCES_MAX,
 		.timeout_ms = forget_after(rate), .origin = &rule->span});
