@@ -290,10 +290,8 @@ static int resolve_file(struct resolver *resolver, struct scope *scope, const st
 	return error ? (error < 0 ? error : 0) : single_term(resolver->ctx, sets[FAMILY_IPV4], sets[FAMILY_IPV6], out);
 }
 
-/* The members of a set before they are sorted: adding them one by one would be quadratic. */
 struct members {
-	struct interval *at[FAMILIES];
-	size_t count[FAMILIES];
+	struct gathered of[FAMILIES];
 	struct terms with_literals;
 };
 
@@ -301,13 +299,8 @@ static int add_member(void *ctx, void *scratch, struct members *members, const s
 {
 	if (term->literal_count)
 		return add_term(ctx, &members->with_literals, term);
-	for (int family = 0; family < FAMILIES; family++)
-		for (size_t i = 0; i < term->of[family].count; i++) {
-			if (array_room(scratch, &members->at[family], sizeof(struct interval), members->count[family]))
-				return -ENOMEM;
-			members->at[family][members->count[family]++] = term->of[family].at[i];
-		}
-	return 0;
+	int error = gather(scratch, &members->of[FAMILY_IPV4], term->of[FAMILY_IPV4]);
+	return error ? error : gather(scratch, &members->of[FAMILY_IPV6], term->of[FAMILY_IPV6]);
 }
 
 static int join_members(struct resolver *resolver, struct members *members, struct addresses *out)
@@ -316,7 +309,7 @@ static int join_members(struct resolver *resolver, struct members *members, stru
 	struct addresses plain;
 	int error = 0;
 	for (int family = 0; family < FAMILIES && !error; family++)
-		error = intervals_from(resolver->ctx, members->at[family], members->count[family], &sets[family]);
+		error = gathered_set(resolver->ctx, &members->of[family], &sets[family]);
 	error = error ? error : single_term(resolver->ctx, sets[FAMILY_IPV4], sets[FAMILY_IPV6], &plain);
 	if (error)
 		return error;

@@ -58,7 +58,7 @@ static int add_pattern(struct resolver *resolver, const struct item *item, struc
 	return name ? 0 : -ENOMEM;
 }
 
-static int gather(struct resolver *resolver, const struct item *item, struct patterns *in, struct patterns *out)
+static int gather_patterns(struct resolver *resolver, const struct item *item, struct patterns *in, struct patterns *out)
 {
 	int error = 0;
 	switch (item->kind) {
@@ -69,15 +69,15 @@ static int gather(struct resolver *resolver, const struct item *item, struct pat
 		if (!item->items)
 			report_error(resolver->diagnostics, item->span, "an empty set of interfaces matches nothing");
 		for (const struct item *one = item->items; one && !error; one = one->next)
-			error = gather(resolver, one, in, out);
+			error = gather_patterns(resolver, one, in, out);
 		return error;
 	case ITEM_EXCEPT:
 		if (!out) {
 			report_error(resolver->diagnostics, item->span, "an `except` of interfaces cannot stand inside a set or another `except`");
 			return 0;
 		}
-		error = gather(resolver, item->low, in, NULL);
-		return error ? error : gather(resolver, item->high, out, NULL);
+		error = gather_patterns(resolver, item->low, in, NULL);
+		return error ? error : gather_patterns(resolver, item->high, out, NULL);
 	case ITEM_NUMBER:
 	case ITEM_ADDRESS:
 	case ITEM_RANGE:
@@ -117,7 +117,7 @@ int interfaces_resolve(struct resolver *resolver, const struct item *item, struc
 	if (!item)
 		return 0;
 	bool plain = item->kind == ITEM_EXCEPT;
-	int error = gather(resolver, item, &in, plain ? &except : NULL);
+	int error = gather_patterns(resolver, item, &in, plain ? &except : NULL);
 	if (error)
 		return error;
 	out->any = in.any || !in.count;

@@ -137,15 +137,18 @@ static int port_name(struct resolver *resolver, struct scope *scope, const struc
 
 static int port_set(struct resolver *resolver, struct scope *scope, const struct item *item, uint8_t protocol, struct intervals *out)
 {
-	int error = 0;
+	struct gathered list = {0};
+	void *scratch = talloc_new(resolver->scratch);
+	int error = scratch ? 0 : -ENOMEM;
 	if (!item->items)
 		report_error(resolver->diagnostics, item->span, "an empty set of ports matches nothing");
 	for (const struct item *one = item->items; one && !error; one = one->next) {
 		struct intervals part;
 		error = ports_resolve(resolver, scope, one, protocol, &part);
-		if (!error)
-			error = intervals_union(resolver->ctx, *out, part, out);
+		error = error ? error : gather(scratch, &list, part);
 	}
+	error = error ? error : gathered_set(resolver->ctx, &list, out);
+	talloc_free(scratch);
 	return error;
 }
 

@@ -79,6 +79,15 @@ struct scope {
 	struct gaps *gaps;
 };
 
+/* gather.c: a set under construction, in scratch memory */
+struct gathered {
+	struct interval *at;
+	size_t count;
+};
+int gather(void *scratch, struct gathered *list, struct intervals more);
+int gather_one(void *scratch, struct gathered *list, u128 number);
+int gathered_set(void *ctx, struct gathered *list, struct intervals *out);
+
 /* load.c */
 int load_entries(struct resolver *resolver, const char *path);
 

@@ -8,12 +8,10 @@
 
 #define ID_LAST 0xfffffffeu /* 2^32-1 means "no change" to the system calls: nobody's number */
 
-static int add(struct resolver *resolver, struct intervals *set, u128 number)
-{
-	struct intervals one;
-	int error = intervals_single(resolver->ctx, number, number, &one);
-	return error ? error : intervals_union(resolver->ctx, *set, one, set);
-}
+struct lists {
+	struct gathered users, groups, units;
+	void *scratch;
+};
 
 static int unknown_account(struct resolver *resolver, struct scope *scope, const struct item *item, const char *kind, const char *name, int error)
 {
@@ -29,24 +27,25 @@ static int unknown_account(struct resolver *resolver, struct scope *scope, const
 
 static bool decimal(const char *text) { return *text && strspn(text, "0123456789") == strlen(text); }
 
-static int add_account(struct resolver *resolver, struct scope *scope, const struct item *item, bool user, const char *name, struct intervals *set)
+static int add_account(struct resolver *resolver, struct scope *scope, const struct item *item, bool user, const char *name, struct lists *out)
 {
 	const struct environment *environment = resolver->environment;
+	struct gathered *list = user ? &out->users : &out->groups;
 	uint64_t number;
 	uint32_t id;
 	if (decimal(name)) {
 		if (!number_parse(&(struct item){.text = name}, ID_LAST, &number))
-			return add(resolver, set, number);
+			return gather_one(out->scratch, list, number);
 		report_error(resolver->diagnostics, item->span, "a %s number is at most %u", user ? "user" : "group", ID_LAST);
 		return 0;
 	}
 	int error = user ? environment->find_user(environment->data, name, &id) : environment->find_group(environment->data, name, &id);
 	if (error && error != -ENOMEM)
 		return unknown_account(resolver, scope, item, user ? "user" : "group", name, error);
-	return error ? error : add(resolver, set, id);
+	return error ? error : gather_one(out->scratch, list, id);
 }
 
-static int add_unit(struct resolver *resolver, const struct item *item, const char *name, struct intervals *set)
+static int add_unit(struct resolver *resolver, const struct item *item, const char *name, struct lists *out)
 {
 	const char *const *known = resolver->asking ? resolver->policy->units : resolver->units;
 	size_t count = resolver->asking ? resolver->policy->unit_count : resolver->unit_count;
@@ -57,23 +56,24 @@ static int add_unit(struct resolver *resolver, const struct item *item, const ch
 	}
 	for (size_t i = 0; i < count; i++)
 		if (!strcmp(known[i], name))
-			return add(resolver, set, UNIT_FIRST + i);
+			return gather_one(out->scratch, &out->units, UNIT_FIRST + i);
 	if (resolver->asking)
-		return add(resolver, set, UNIT_OTHER);
+		return gather_one(out->scratch, &out->units, UNIT_OTHER);
 	if (array_room(resolver->ctx, &resolver->units, sizeof *resolver->units, count))
 		return -ENOMEM;
 	resolver->units[resolver->unit_count++] = name;
-	return add(resolver, set, UNIT_FIRST + count);
+	return gather_one(out->scratch, &out->units, UNIT_FIRST + count);
 }
 
-static int add_named(struct resolver *resolver, struct scope *scope, const struct item *item, enum item_kind kind, const char *name, struct subjects *out)
+static int add_named(struct resolver *resolver, struct scope *scope, const struct item *item, enum item_kind kind, const char *name,
+	struct lists *out)
 {
 	if (kind == ITEM_UNIT)
-		return add_unit(resolver, item, name, &out->units);
-	return add_account(resolver, scope, item, kind == ITEM_USER, name, kind == ITEM_USER ? &out->users : &out->groups);
+		return add_unit(resolver, item, name, out);
+	return add_account(resolver, scope, item, kind == ITEM_USER, name, out);
 }
 
-static int add_subject(struct resolver *resolver, struct scope *scope, const struct item *item, struct subjects *out)
+static int add_subject(struct resolver *resolver, struct scope *scope, const struct item *item, struct lists *out)
 {
 	int error = 0;
 	if (item->kind == ITEM_SET) {
@@ -94,6 +94,17 @@ static int add_subject(struct resolver *resolver, struct scope *scope, const str
 	return error;
 }
 
+static int add_subjects(struct resolver *resolver, struct scope *scope, const struct item *item, struct subjects *out)
+{
+	struct lists lists = {.scratch = talloc_new(resolver->scratch)};
+	int error = lists.scratch ? add_subject(resolver, scope, item, &lists) : -ENOMEM;
+	error = error ? error : gathered_set(resolver->ctx, &lists.users, &out->users);
+	error = error ? error : gathered_set(resolver->ctx, &lists.groups, &out->groups);
+	error = error ? error : gathered_set(resolver->ctx, &lists.units, &out->units);
+	talloc_free(lists.scratch);
+	return error;
+}
+
 int subjects_resolve(struct resolver *resolver, struct scope *scope, const struct item *item, struct subjects *out)
 {
 	*out = (struct subjects){.any = !item, .one_process = resolver->asking};
@@ -104,7 +115,7 @@ int subjects_resolve(struct resolver *resolver, struct scope *scope, const struc
 		return 0;
 	}
 	if (item->kind != ITEM_EXCEPT)
-		return add_subject(resolver, scope, item, out);
+		return add_subjects(resolver, scope, item, out);
 	if (item->low->kind != ITEM_ANY) {
 		struct diagnostic *one = report_error(resolver->diagnostics, item->span, "`except` stands behind `any` here");
 		diagnostic_hint(resolver->diagnostics, one, "write `by any except ...`, or a rule that denies the others");
@@ -116,5 +127,5 @@ int subjects_resolve(struct resolver *resolver, struct scope *scope, const struc
 	out->one_process = false;
 	if (item->high->kind == ITEM_ANY)
 		report_error(resolver->diagnostics, item->span, "this leaves out everybody");
-	return item->high->kind == ITEM_ANY ? 0 : add_subject(resolver, &right, item->high, out);
+	return item->high->kind == ITEM_ANY ? 0 : add_subjects(resolver, &right, item->high, out);
 }

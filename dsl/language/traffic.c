@@ -236,16 +236,40 @@ static int traffic_word(struct resolver *resolver, struct scope *scope, const st
 	return error;
 }
 
+#define PARTS 6
+
+static int gather_traffic(void *scratch, struct gathered lists[PARTS], const struct traffic *traffic)
+{
+	const struct intervals parts[PARTS] = {traffic->tcp, traffic->udp, traffic->sctp, traffic->icmp, traffic->icmpv6, traffic->others};
+	int error = 0;
+	for (int i = 0; i < PARTS && !error; i++)
+		error = gather(scratch, &lists[i], parts[i]);
+	return error;
+}
+
+static int gathered_traffic(void *ctx, struct gathered lists[PARTS], struct traffic *out)
+{
+	struct intervals *parts[PARTS] = {&out->tcp, &out->udp, &out->sctp, &out->icmp, &out->icmpv6, &out->others};
+	int error = 0;
+	for (int i = 0; i < PARTS && !error; i++)
+		error = gathered_set(ctx, &lists[i], parts[i]);
+	return error;
+}
+
 static int traffic_set(struct resolver *resolver, struct scope *scope, const struct item *item, struct traffic *out)
 {
-	int error = 0;
+	struct gathered lists[PARTS] = {{0}};
+	void *scratch = talloc_new(resolver->scratch);
+	int error = scratch ? 0 : -ENOMEM;
 	if (!item->items)
 		report_error(resolver->diagnostics, item->span, "an empty set of traffic matches nothing");
 	for (const struct item *one = item->items; one && !error; one = one->next) {
 		struct traffic part;
 		error = traffic_resolve(resolver, scope, one, &part);
-		error = error ? error : traffic_union(resolver->ctx, out, &part, out);
+		error = error ? error : gather_traffic(scratch, lists, &part);
 	}
+	error = error ? error : gathered_traffic(resolver->ctx, lists, out);
+	talloc_free(scratch);
 	return error;
 }
 

@@ -481,6 +481,19 @@ static void a_large_set_is_no_trouble(void **state)
 	assert_true(talloc_total_size(world.ctx) < (size_t)64 << 20);
 	talloc_free(world.ctx);
 	talloc_free(text);
+	text = talloc_strdup(NULL, "default in deny\nallow in tcp/{");
+	for (unsigned i = 0; i < 10000; i++)
+		text = talloc_asprintf_append_buffer(text, " %u,", 2 * i);
+	text = talloc_strdup_append_buffer(text, "}\nallow in {");
+	for (unsigned i = 0; i < 10000; i++)
+		text = talloc_asprintf_append_buffer(text, " udp/%u,", 2 * i);
+	text = talloc_strdup_append_buffer(text, "}\n");
+	LOAD(ports, "h", {"host.policy", text});
+	assert_int_equal(ports.policy->rules[0].match.traffic.tcp.count, 10000);
+	assert_int_equal(ports.policy->rules[1].match.traffic.udp.count, 10000);
+	assert_true(talloc_total_size(ports.ctx) < (size_t)64 << 20);
+	talloc_free(ports.ctx);
+	talloc_free(text);
 }
 
 /* ---- what is wrong: the message, and the hint ---- */
