@@ -18,7 +18,8 @@ struct diagnostics *diagnostics_new(void *ctx)
 	return list;
 }
 
-static struct diagnostic *append(struct diagnostics *list, enum severity severity, struct span span, const char *format, va_list arguments)
+static struct diagnostic *append(
+	struct diagnostics *list, enum severity severity, struct span span, const char *format, va_list arguments)
 {
 	struct diagnostic *one = talloc_zero(list, struct diagnostic);
 	char *message = one ? talloc_vasprintf(one, format, arguments) : NULL;
@@ -94,7 +95,10 @@ void diagnostic_related(struct diagnostics *list, struct diagnostic *diagnostic,
 	list->exhausted |= !diagnostic->related_message;
 }
 
-static bool continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
+static bool continues(char c)
+{
+	return ((unsigned char)c & 0xc0) == 0x80;
+}
 
 /*
  * May this character be shown? A policy may hold anything, and a message quotes it: neither the control characters of ASCII and
@@ -102,14 +106,20 @@ static bool continues(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
  */
 static size_t shown_length(const char *text, size_t length)
 {
-	unsigned char first = (unsigned char)*text, second = length > 1 ? (unsigned char)text[1] : 0, third = length > 2 ? (unsigned char)text[2] : 0;
-	size_t count = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+	unsigned char first = (unsigned char)*text, second = length > 1 ? (unsigned char)text[1] : 0,
+		      third = length > 2 ? (unsigned char)text[2] : 0;
+	size_t count = first < 0x80		       ? 1
+		       : first >= 0xc2 && first < 0xe0 ? 2
+		       : first >= 0xe0 && first < 0xf0 ? 3
+		       : first >= 0xf0 && first < 0xf5 ? 4
+						       : 0;
 	if (!count || count > length || first < 0x20 || first == 0x7f || (first == 0xc2 && second < 0xa0))
 		return 0;
 	for (size_t i = 1; i < count; i++)
 		if (!continues(text[i]))
 			return 0;
-	if (first == 0xe2 && ((second == 0x80 && third >= 0xa8 && third <= 0xae) || (second == 0x81 && third >= 0xa6 && third <= 0xa9)))
+	if (first == 0xe2 &&
+		((second == 0x80 && third >= 0xa8 && third <= 0xae) || (second == 0x81 && third >= 0xa6 && third <= 0xa9)))
 		return 0;
 	return count;
 }
@@ -130,7 +140,7 @@ static void put_clean(FILE *stream, const char *text, size_t length)
 struct window {
 	const char *line;
 	size_t from, to, caret, width; /* bytes of the line that are shown; the caret and what it underlines */
-	bool cut;                      /* the line goes on behind them */
+	bool cut;		       /* the line goes on behind them */
 };
 
 static struct window window_of(struct span span)
@@ -185,7 +195,8 @@ static void print_place(FILE *stream, struct span span, bool colour)
 	fputs(colour ? "\033[0m\n" : "\n", stream);
 }
 
-static void print_head(FILE *stream, const char *file, struct span span, const char *colour, const char *kind, const char *message)
+static void print_head(
+	FILE *stream, const char *file, struct span span, const char *colour, const char *kind, const char *message)
 {
 	if (span.source) {
 		struct position position = span_position(span);
@@ -202,8 +213,11 @@ static void print_head(FILE *stream, const char *file, struct span span, const c
 int diagnostic_print(FILE *stream, const struct diagnostic *diagnostic, bool colour)
 {
 	bool error = diagnostic->severity == SEVERITY_ERROR;
-	print_head(stream, diagnostic->file, diagnostic->span, !colour ? "" : error ? "\033[1;31m" : "\033[1;35m", error ? "error" : "warning",
-		diagnostic->message);
+	print_head(stream, diagnostic->file, diagnostic->span,
+		!colour ? ""
+		: error ? "\033[1;31m"
+			: "\033[1;35m",
+		error ? "error" : "warning", diagnostic->message);
 	if (diagnostic->code)
 		fprintf(stream, " [%s]", diagnostic->code);
 	fputc('\n', stream);
@@ -225,7 +239,10 @@ int diagnostic_print(FILE *stream, const struct diagnostic *diagnostic, bool col
 
 #define WORD_MAX 64
 
-static bool same_letter(char a, char b) { return tolower((unsigned char)a) == tolower((unsigned char)b); }
+static bool same_letter(char a, char b)
+{
+	return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
 
 /*
  * Optimal string alignment: insertions, deletions, changes and swaps of neighbours (Damerau 1964), three rows at a time.
@@ -244,7 +261,8 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
 				best = last[j] + 1;
 			if (now[j - 1] + 1 < best)
 				best = now[j - 1] + 1;
-			if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]) && before[j - 2] + 1 < best)
+			if (i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) && same_letter(a[i - 2], b[j - 1]) &&
+				before[j - 2] + 1 < best)
 				best = before[j - 2] + 1;
 			now[j] = best;
 		}

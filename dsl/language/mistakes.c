@@ -1,8 +1,8 @@
 /*
  * Mistakes that are often made, each with its remedy.
  *
- * Most come from other firewalls' languages: their words, their order of words, a port without a protocol.  Each function knows one mistake,
- * and says true when it has reported it; they are asked in the order of the table at the end.
+ * Most come from other firewalls' languages: their words, their order of words, a port without a protocol.  Each function knows
+ * one mistake, and says true when it has reported it; they are asked in the order of the table at the end.
  */
 #include "dsl/language/reading.h"
 #include <ctype.h>
@@ -21,15 +21,64 @@ struct synonym {
 };
 
 static const struct synonym synonyms[] = {
-	{"input", "in"}, {"incoming", "in"}, {"inbound", "in"}, {"ingress", "in"}, {"output", "out"}, {"outgoing", "out"}, {"outbound", "out"},
-	{"egress", "out"}, {"forwarding", "forward"}, {"forwarded", "forward"}, {"routed", "forward"}, {"route", "forward"}, {"through", "forward"},
-	{"permit", "allow"}, {"accept", "allow"}, {"pass", "allow"}, {"drop", "deny"}, {"block", "deny"}, {"discard", "deny"}, {"refuse", "reject"},
-	{"interface", "on"}, {"iface", "on"}, {"via", "on"}, {"iif", "on"}, {"oif", "on"}, {"iifname", "on"}, {"oifname", "on"}, {"dev", "on"},
-	{"src", "from"}, {"saddr", "from"}, {"dst", "to"}, {"daddr", "to"}, {"destination", "to"}, {"comment", "reason"}, {"because", "reason"},
-	{"rate", "limit"}, {"uid", "by user"}, {"owner", "by user"}, {"gid", "by group"}, {"address", "addresses"}, {"alias", "addresses"},
-	{"define", "addresses"}, {"import", "include"}, {"policy", "default"}, {"assert", "expect"}, {"test", "expect"}, {"host", "hosts"},
-	{"but", "except"}, {"not", "except"}, {"without", "except"}, {"proto", "protocol"}, {"logging", "log"}, {"dry-run", "audit"},
-	{"all", "any"}, {"anywhere", "any"}, {"enforcing", "enforce"}, {"permissive", "audit"}, {"version", "language"},
+	{"input", "in"},
+	{"incoming", "in"},
+	{"inbound", "in"},
+	{"ingress", "in"},
+	{"output", "out"},
+	{"outgoing", "out"},
+	{"outbound", "out"},
+	{"egress", "out"},
+	{"forwarding", "forward"},
+	{"forwarded", "forward"},
+	{"routed", "forward"},
+	{"route", "forward"},
+	{"through", "forward"},
+	{"permit", "allow"},
+	{"accept", "allow"},
+	{"pass", "allow"},
+	{"drop", "deny"},
+	{"block", "deny"},
+	{"discard", "deny"},
+	{"refuse", "reject"},
+	{"interface", "on"},
+	{"iface", "on"},
+	{"via", "on"},
+	{"iif", "on"},
+	{"oif", "on"},
+	{"iifname", "on"},
+	{"oifname", "on"},
+	{"dev", "on"},
+	{"src", "from"},
+	{"saddr", "from"},
+	{"dst", "to"},
+	{"daddr", "to"},
+	{"destination", "to"},
+	{"comment", "reason"},
+	{"because", "reason"},
+	{"rate", "limit"},
+	{"uid", "by user"},
+	{"owner", "by user"},
+	{"gid", "by group"},
+	{"address", "addresses"},
+	{"alias", "addresses"},
+	{"define", "addresses"},
+	{"import", "include"},
+	{"policy", "default"},
+	{"assert", "expect"},
+	{"test", "expect"},
+	{"host", "hosts"},
+	{"but", "except"},
+	{"not", "except"},
+	{"without", "except"},
+	{"proto", "protocol"},
+	{"logging", "log"},
+	{"dry-run", "audit"},
+	{"all", "any"},
+	{"anywhere", "any"},
+	{"enforcing", "enforce"},
+	{"permissive", "audit"},
+	{"version", "language"},
 };
 
 static bool one_of(const char *word, const char *const *list, size_t count)
@@ -48,12 +97,27 @@ static const char *synonym_of(const char *word)
 	return NULL;
 }
 
-static size_t piece_length(const char *text) { return strcspn(text, " \t\r\n;#,{}"); }
-static bool is_number(const char *text) { return *text && !text[strspn(text, "0123456789")]; }
-static bool is_word(const char *text) { return isalpha((unsigned char)*text) || *text == '_'; }
-static bool is_end(const char *text) { return !*text || strchr("\r\n;#}", *text); }
+static size_t piece_length(const char *text)
+{
+	return strcspn(text, " \t\r\n;#,{}");
+}
+static bool is_number(const char *text)
+{
+	return *text && !text[strspn(text, "0123456789")];
+}
+static bool is_word(const char *text)
+{
+	return isalpha((unsigned char)*text) || *text == '_';
+}
+static bool is_end(const char *text)
+{
+	return !*text || strchr("\r\n;#}", *text);
+}
 
-static struct diagnostic *say(const struct surprise *surprise, const char *message) { return parse_error(surprise->parse, surprise->place, "%s", message); }
+static struct diagnostic *say(const struct surprise *surprise, const char *message)
+{
+	return parse_error(surprise->parse, surprise->place, "%s", message);
+}
 
 #define FIX(surprise, one, ...) (diagnostic_hint((surprise)->parse->diagnostics, one, __VA_ARGS__), true)
 
@@ -87,7 +151,8 @@ const char *likely_word(const struct surprise *surprise)
 /* Which end a bare port means must never be a guess. */
 static bool bare_port(const struct surprise *surprise)
 {
-	static const char *const words[] = {"port", "dport", "sport", "dst-port", "src-port", "destination-port", "source-port", "dports", "sports"};
+	static const char *const words[] = {
+		"port", "dport", "sport", "dst-port", "src-port", "destination-port", "source-port", "dports", "sports"};
 	bool behind = one_of(surprise->before, words, COUNT(words)) && strcmp(surprise->earlier, "source");
 	if (!behind && !one_of(surprise->word, words, COUNT(words)))
 		return false;
@@ -100,7 +165,8 @@ static bool bare_port(const struct surprise *surprise)
 	}
 	struct diagnostic *one = parse_error(surprise->parse, place, "a port says which end it is of: `%s` alone does not",
 		behind ? surprise->before : surprise->word);
-	return FIX(surprise, one, "`tcp/%.*s` is the destination port, `source port %.*s` the source port", length, number, length, number);
+	return FIX(surprise, one, "`tcp/%.*s` is the destination port, `source port %.*s` the source port", length, number,
+		length, number);
 }
 
 /* `tcp 22`, `tcp:22`, `tcp except 25`: the slash is missing. */
@@ -113,7 +179,8 @@ static bool missing_slash(const struct surprise *surprise)
 		protocol = surprise->earlier;
 	if (!one_of(protocol, protocols, COUNT(protocols)) || !(isdigit((unsigned char)*word) || strchr("{$:", *word)) || !*word)
 		return false;
-	struct diagnostic *one = parse_error(surprise->parse, surprise->place, "what stands behind %s begins with a slash", protocol);
+	struct diagnostic *one =
+		parse_error(surprise->parse, surprise->place, "what stands behind %s begins with a slash", protocol);
 	word += *word == ':';
 	if (*word == '{')
 		return FIX(surprise, one, "write `%s/{ ... }`", protocol);
@@ -123,7 +190,8 @@ static bool missing_slash(const struct surprise *surprise)
 /* Where a direction must stand; the names of users and interfaces may be `in` and `out`, too. */
 static bool at_direction(const struct surprise *surprise)
 {
-	return expects(surprise, "in") && expects(surprise, "out") && expects(surprise, "a name") && !expects(surprise, "leaving");
+	return expects(surprise, "in") && expects(surprise, "out") && expects(surprise, "a name") &&
+	       !expects(surprise, "leaving");
 }
 
 static bool at_statement(const struct surprise *surprise)
@@ -134,12 +202,14 @@ static bool at_statement(const struct surprise *surprise)
 /* ufw's `22/tcp`, and a number alone. */
 static bool port_first(const struct surprise *surprise)
 {
-	if (!is_number(surprise->word) || !(at_direction(surprise) || (expects(surprise, "protocol") && !expects(surprise, "leaving"))))
+	if (!is_number(surprise->word) ||
+		!(at_direction(surprise) || (expects(surprise, "protocol") && !expects(surprise, "leaving"))))
 		return false;
 	bool direction = at_direction(surprise), slash = *surprise->behind == '/' && is_word(surprise->behind + 1);
-	struct diagnostic *one = say(surprise, direction ? "a direction is missing: in, out or forward" : "a port stands behind its protocol");
-	return FIX(surprise, one, "write `%s%.*s/%s`", direction ? "in " : "", slash ? (int)piece_length(surprise->behind + 1) : 3,
-		slash ? surprise->behind + 1 : "tcp", surprise->word);
+	struct diagnostic *one =
+		say(surprise, direction ? "a direction is missing: in, out or forward" : "a port stands behind its protocol");
+	return FIX(surprise, one, "write `%s%.*s/%s`", direction ? "in " : "",
+		slash ? (int)piece_length(surprise->behind + 1) : 3, slash ? surprise->behind + 1 : "tcp", surprise->word);
 }
 
 /* iptables' `80:90`, and `80-http`. */
@@ -150,7 +220,8 @@ static bool range_of_ports(const struct surprise *surprise)
 		struct diagnostic *one = say(surprise, "a range is written with `-`");
 		return FIX(surprise, one, "write `%.*s-%s`", (int)low, surprise->word, surprise->word + low + 1);
 	}
-	if (strcmp(surprise->before, "-") || !expects(surprise, "a number") || expects(surprise, "a name") || !is_word(surprise->word))
+	if (strcmp(surprise->before, "-") || !expects(surprise, "a number") || expects(surprise, "a name") ||
+		!is_word(surprise->word))
 		return false;
 	say(surprise, "the ends of a range of ports are numbers");
 	return true;
@@ -189,13 +260,15 @@ static bool missing_action(const struct surprise *surprise)
 	if (!(statement || expect) || !one_of(surprise->word, directions, COUNT(directions)))
 		return false;
 	for (size_t i = 0; i < COUNT(actions); i++)
-		if (piece_length(surprise->behind) == strlen(actions[i]) && !strncmp(surprise->behind, actions[i], strlen(actions[i]))) {
+		if (piece_length(surprise->behind) == strlen(actions[i]) &&
+			!strncmp(surprise->behind, actions[i], strlen(actions[i]))) {
 			one = say(surprise, "what becomes of the packets is said first");
 			return FIX(surprise, one, "write `%s %s`", actions[i], surprise->word);
 		}
-	one = say(surprise, expect ? "an expect says allow or deny before the direction" : "what becomes of the packets is missing: allow, deny or reject");
-	return FIX(surprise, one, "write `%sallow %s ...` or `%sdeny %s ...`", expect ? "expect " : "", surprise->word, expect ? "expect " : "",
-		surprise->word);
+	one = say(surprise, expect ? "an expect says allow or deny before the direction"
+				   : "what becomes of the packets is missing: allow, deny or reject");
+	return FIX(surprise, one, "write `%sallow %s ...` or `%sdeny %s ...`", expect ? "expect " : "", surprise->word,
+		expect ? "expect " : "", surprise->word);
 }
 
 static bool comma(const struct surprise *surprise)
@@ -205,9 +278,11 @@ static bool comma(const struct surprise *surprise)
 		one = say(surprise, "several values stand in braces");
 		return FIX(surprise, one, "write { A, B }");
 	}
-	if (!surprise->parse->depth || !expects(surprise, "','") || !(isalnum((unsigned char)*surprise->word) || strchr("_$\":", *surprise->word)))
+	if (!surprise->parse->depth || !expects(surprise, "','") ||
+		!(isalnum((unsigned char)*surprise->word) || strchr("_$\":", *surprise->word)))
 		return false;
-	one = parse_error(surprise->parse, surprise->place, "a comma is missing between `%s` and `%s`", surprise->before, surprise->word);
+	one = parse_error(
+		surprise->parse, surprise->place, "a comma is missing between `%s` and `%s`", surprise->before, surprise->word);
 	return FIX(surprise, one, "write `%s, %s`", surprise->before, surprise->word);
 }
 
@@ -230,14 +305,18 @@ static bool subject(const struct surprise *surprise)
 	static const char *const kinds[] = {"user", "group", "unit"};
 	bool kind_before = one_of(surprise->before, kinds, COUNT(kinds));
 	if (kind_before && (!strcmp(surprise->word, "any") || !strcmp(surprise->word, "except"))) {
-		struct diagnostic *one = parse_error(surprise->parse, surprise->place, "the name of a %s is expected here", surprise->before);
-		return FIX(surprise, one, "write `by any except %s NAME`, or \"%s\" in quotes if that is its name", surprise->before, surprise->word);
+		struct diagnostic *one =
+			parse_error(surprise->parse, surprise->place, "the name of a %s is expected here", surprise->before);
+		return FIX(surprise, one, "write `by any except %s NAME`, or \"%s\" in quotes if that is its name",
+			surprise->before, surprise->word);
 	}
-	if (!expects(surprise, "user") || !expects(surprise, "unit") || expects(surprise, "a name") || expects(surprise, "leaving"))
+	if (!expects(surprise, "user") || !expects(surprise, "unit") || expects(surprise, "a name") ||
+		expects(surprise, "leaving"))
 		return false;
 	if (!isalnum((unsigned char)*surprise->word) && *surprise->word != '_')
 		return false;
-	struct diagnostic *one = parse_error(surprise->parse, surprise->place, "`%s`: a user, a group or a unit?", surprise->word);
+	struct diagnostic *one =
+		parse_error(surprise->parse, surprise->place, "`%s`: a user, a group or a unit?", surprise->word);
 	return FIX(surprise, one, "write `user %s`", surprise->word);
 }
 
@@ -249,8 +328,9 @@ static bool rate(const struct surprise *surprise)
 	struct diagnostic *one = say(surprise, "a limit is a rate such as 10/minute, or a number of connections");
 	bool per = !strcmp(surprise->word, "per") || !strcmp(surprise->word, "a");
 	const char *unit = per && is_word(surprise->behind) ? surprise->behind : "minute";
-	return FIX(surprise, one, "write `%s/%.*s`%s%s%s", surprise->before, PIECE(unit), expects(surprise, "connections") ? " or `" : "",
-		expects(surprise, "connections") ? surprise->before : "", expects(surprise, "connections") ? " connections`" : "");
+	return FIX(surprise, one, "write `%s/%.*s`%s%s%s", surprise->before, PIECE(unit),
+		expects(surprise, "connections") ? " or `" : "", expects(surprise, "connections") ? surprise->before : "",
+		expects(surprise, "connections") ? " connections`" : "");
 }
 
 static bool definition(const struct surprise *surprise)
@@ -273,7 +353,8 @@ static bool definition(const struct surprise *surprise)
 	}
 	if (!is_word(surprise->word))
 		return false;
-	one = parse_error(surprise->parse, surprise->place, "`%s` is a word of the language and cannot be defined", surprise->word);
+	one = parse_error(
+		surprise->parse, surprise->place, "`%s` is a word of the language and cannot be defined", surprise->word);
 	return FIX(surprise, one, "choose another name, e.g. `my-%s`", surprise->word);
 }
 
@@ -281,14 +362,17 @@ static bool definition(const struct surprise *surprise)
 static bool missing_quotes(const struct surprise *surprise)
 {
 	static const char *const before[] = {"log", "reason", "file", "include"};
-	if (!one_of(surprise->before, before, COUNT(before)) || !expects(surprise, "\"a text\"") || !isalnum((unsigned char)*surprise->word))
+	if (!one_of(surprise->before, before, COUNT(before)) || !expects(surprise, "\"a text\"") ||
+		!isalnum((unsigned char)*surprise->word))
 		return false;
 	bool include = !strcmp(surprise->before, "include");
 	if (likely_word(surprise))
 		return false;
-	struct diagnostic *one = say(surprise, include ? "a file stands in quotes, a library in < >" : "text stands in double quotes");
+	struct diagnostic *one =
+		say(surprise, include ? "a file stands in quotes, a library in < >" : "text stands in double quotes");
 	if (include)
-		return FIX(surprise, one, "write `include <%s>` for the library's, `include \"%s\"` for a file", surprise->word, surprise->word);
+		return FIX(surprise, one, "write `include <%s>` for the library's, `include \"%s\"` for a file", surprise->word,
+			surprise->word);
 	return FIX(surprise, one, "write %s \"%s\"", surprise->before, surprise->word);
 }
 
@@ -305,8 +389,10 @@ static bool stray_brace(const struct surprise *surprise)
 /* A line that goes on where the one before it has ended. */
 static bool goes_on(const struct surprise *surprise)
 {
-	static const char *const clauses[] = {"from", "to", "on", "by", "source", "limit", "above", "log", "reason", "arriving", "leaving", "except"};
-	if (!at_statement(surprise) || (is_word(surprise->word) && !one_of(surprise->word, clauses, COUNT(clauses))) || surprise->parse->ended)
+	static const char *const clauses[] = {
+		"from", "to", "on", "by", "source", "limit", "above", "log", "reason", "arriving", "leaving", "except"};
+	if (!at_statement(surprise) || (is_word(surprise->word) && !one_of(surprise->word, clauses, COUNT(clauses))) ||
+		surprise->parse->ended)
 		return false;
 	struct diagnostic *one = parse_error(surprise->parse, surprise->place, "no statement begins with `%s`", surprise->word);
 	return FIX(surprise, one, "a line goes on only behind a comma, inside braces, or behind a `\\` at its end");
@@ -324,19 +410,22 @@ static bool reserved(const struct surprise *surprise)
 /* `by user to 10.0.0.1`, `on from any`: the name is missing, and the next clause's word was taken for it. */
 static bool swallowed(const struct surprise *surprise)
 {
-	static const char *const names[] = {"user", "group", "unit", "on"}, *const words[] = {"from", "to", "on", "by", "limit", "above", "source", "log",
-		"reason", "arriving", "leaving"};
+	static const char *const names[] = {"user", "group", "unit", "on"}, *const words[] = {"from", "to", "on", "by", "limit",
+										    "above", "source", "log", "reason",
+										    "arriving", "leaving"};
 	if (!one_of(surprise->earlier, names, COUNT(names)) || !one_of(surprise->before, words, COUNT(words)))
 		return false;
 	struct parse *parse = surprise->parse;
-	struct diagnostic *one = parse_error(parse, parse->before, "a name is missing between `%s` and `%s`", surprise->earlier, surprise->before);
+	struct diagnostic *one =
+		parse_error(parse, parse->before, "a name is missing between `%s` and `%s`", surprise->earlier, surprise->before);
 	return FIX(surprise, one, "write %s \"%s\" if that is the name", surprise->earlier, surprise->before);
 }
 
 bool report_mistake(const struct surprise *surprise)
 {
-	static bool (*const known[])(const struct surprise *) = {bare_port, missing_slash, port_first, range_of_ports, missing_direction, missing_action,
-		swallowed, comma, subject, second_except, rate, definition, missing_quotes, stray_brace, goes_on, reserved};
+	static bool (*const known[])(const struct surprise *) = {bare_port, missing_slash, port_first, range_of_ports,
+		missing_direction, missing_action, swallowed, comma, subject, second_except, rate, definition, missing_quotes,
+		stray_brace, goes_on, reserved};
 	for (size_t i = 0; i < COUNT(known); i++)
 		if (known[i](surprise))
 			return true;
@@ -346,7 +435,8 @@ bool report_mistake(const struct surprise *surprise)
 /* `allow ssh`: what follows shows whether a wrong direction or none stands here. */
 static bool direction_is_missing(const char *behind)
 {
-	static const char *const clauses[] = {"from", "to", "on", "by", "source", "limit", "above", "log", "reason", "arriving", "leaving", "except"};
+	static const char *const clauses[] = {
+		"from", "to", "on", "by", "source", "limit", "above", "log", "reason", "arriving", "leaving", "except"};
 	if (is_end(behind) || *behind == '/' || *behind == ',')
 		return true;
 	for (size_t i = 0; i < COUNT(clauses); i++)
@@ -357,8 +447,10 @@ static bool direction_is_missing(const char *behind)
 
 enum direction direction_guess(struct parse *parse, struct place place, const char *word)
 {
-	struct surprise surprise = {.parse = parse, .place = place, .word = word, .expected = directions, .count = COUNT(directions)};
-	const char *behind = parse->source->text + place.end + strspn(parse->source->text + place.end, " \t"), *meant = likely_word(&surprise);
+	struct surprise surprise = {
+		.parse = parse, .place = place, .word = word, .expected = directions, .count = COUNT(directions)};
+	const char *behind = parse->source->text + place.end + strspn(parse->source->text + place.end, " \t"),
+		   *meant = likely_word(&surprise);
 	if (!meant && direction_is_missing(behind)) {
 		parse->misled = true;
 		struct diagnostic *one = say(&surprise, "a direction is missing: in, out or forward");

@@ -1,8 +1,8 @@
 /*
  * The grammar of the policy language.
  *
- * Actions only call constructors. What a word means is not asked here; which words may stand where is. The scanner ends every statement with END,
- * whatever ended it in the text, so `error END` is all that recovery takes.
+ * Actions only call constructors. What a word means is not asked here; which words may stand where is. The scanner ends every
+ * statement with END, whatever ended it in the text, so `error END` is all that recovery takes.
  */
 %code requires {
 #include "dsl/language/reading.h"
@@ -58,11 +58,11 @@ static void yyerror(const struct place *place, struct parse *parse, void *scanne
 /* In the order in which messages name them. A name with a blank in it is no word of the language. */
 %token YYEOF 0 "the end of the text"
 %token START_POLICY "a policy" START_QUESTION "a question" INVALID "something else"
-%token <text> ALLOW "allow" DENY "deny" REJECT "reject" DEFAULT "default" EXPECT "expect" ADDRESSES "addresses" PORTS "ports" SERVICE "service"
-%token <text> INCLUDE "include" HOSTS "hosts" MODE "mode" LANGUAGE "language" IN "in" OUT "out" FORWARD "forward" ENFORCE "enforce" AUDIT "audit"
-%token <text> FROM "from" TO "to" ON "on" ARRIVING "arriving" LEAVING "leaving" SOURCE "source" PORT "port" BY "by" USER "user" GROUP "group"
-%token <text> UNIT "unit" LIMIT "limit" ABOVE "above" BURST "burst" PER "per" CONNECTIONS "connections" LOG "log" REASON "reason"
-%token <text> ANY "any" PROTOCOL "protocol" FILE_WORD "file" EXCEPT "except"
+%token <text> ALLOW "allow" DENY "deny" REJECT "reject" DEFAULT "default" EXPECT "expect" ADDRESSES "addresses" PORTS "ports"
+%token <text> SERVICE "service" INCLUDE "include" HOSTS "hosts" MODE "mode" LANGUAGE "language" IN "in" OUT "out"
+%token <text> FORWARD "forward" ENFORCE "enforce" AUDIT "audit" FROM "from" TO "to" ON "on" ARRIVING "arriving" LEAVING "leaving"
+%token <text> SOURCE "source" PORT "port" BY "by" USER "user" GROUP "group" UNIT "unit" LIMIT "limit" ABOVE "above" BURST "burst" PER "per"
+%token <text> CONNECTIONS "connections" LOG "log" REASON "reason" ANY "any" PROTOCOL "protocol" FILE_WORD "file" EXCEPT "except"
 %token <text> WORD "a name" NUMBER "a number" ADDRESS "an address" STRING "\"a text\"" NAME "$name" ANGLE "<library>"
 %token PLUS_EQUALS "+=" BLOCK_OPEN "{ " BLOCK_CLOSE "} " END "the end of the line"
 
@@ -74,7 +74,8 @@ static void yyerror(const struct place *place, struct parse *parse, void *scanne
 %type <mode> mode
 %type <flag> append wanted
 %type <text> word
-%type <item> traffic traffic_set traffic_operand traffic_leaf ports ports_operand ports_leaf type addresses addresses_operand addresses_leaf
+%type <item> traffic traffic_set traffic_operand traffic_leaf ports ports_operand ports_leaf type
+%type <item> addresses addresses_operand addresses_leaf
 %type <item> host interfaces interfaces_operand subjects subjects_operand subject names one_name number unit_of_time
 %type <items> traffic_list ports_list addresses_list interfaces_list subject_list name_list host_list
 %type <limit> rate
@@ -117,9 +118,15 @@ statement:
 		MADE($$ = statement_new(parse, STATEMENT_INCLUDE, @$));
 		MADE($$->name = item_new(parse, ITEM_WORD, @ANGLE, $ANGLE));
 	}
-|	ADDRESSES one_name append addresses   { MADE($$ = statement_definition(parse, STATEMENT_ADDRESSES, @$, $one_name, $append, $addresses)); }
-|	PORTS one_name append ports           { MADE($$ = statement_definition(parse, STATEMENT_PORTS, @$, $one_name, $append, $ports)); }
-|	SERVICE one_name '=' traffic          { MADE($$ = statement_definition(parse, STATEMENT_SERVICE, @$, $one_name, false, $traffic)); }
+|	ADDRESSES one_name append addresses {
+		MADE($$ = statement_definition(parse, STATEMENT_ADDRESSES, @$, $one_name, $append, $addresses));
+	}
+|	PORTS one_name append ports {
+		MADE($$ = statement_definition(parse, STATEMENT_PORTS, @$, $one_name, $append, $ports));
+	}
+|	SERVICE one_name '=' traffic {
+		MADE($$ = statement_definition(parse, STATEMENT_SERVICE, @$, $one_name, false, $traffic));
+	}
 |	DEFAULT some_direction[direction] action log_text[log] {
 		MADE($$ = statement_new(parse, STATEMENT_DEFAULT, @$));
 		$$->direction = $direction;
@@ -146,7 +153,10 @@ statement:
 ;
 
 block:
-	open statements BLOCK_CLOSE           { MADE($$ = statement_new(parse, STATEMENT_HOSTS, @$)); $$->body = $statements.first; }
+	open statements BLOCK_CLOSE {
+		MADE($$ = statement_new(parse, STATEMENT_HOSTS, @$));
+		$$->body = $statements.first;
+	}
 ;
 
 open:
@@ -412,14 +422,16 @@ name_list:
 |	STRING                                { MADE($$ = items_add(parse, NULL, item_new(parse, ITEM_WORD, @$, $STRING))); }
 |	name_list[list] ',' word              { MADE($$ = items_add(parse, $list, item_new(parse, ITEM_WORD, @word, $word))); }
 |	name_list[list] ',' number            { MADE($$ = items_add(parse, $list, $number)); }
-|	name_list[list] ',' STRING            { MADE($$ = items_add(parse, $list, item_new(parse, ITEM_WORD, @STRING, $STRING))); }
+|	name_list[list] ',' STRING {
+		MADE($$ = items_add(parse, $list, item_new(parse, ITEM_WORD, @STRING, $STRING)));
+	}
 ;
 
 /* Where a name of the world stands, the words of the language are names like any other. */
 word:
-	WORD | ABOVE | ADDRESSES | ALLOW | ARRIVING | AUDIT | BURST | BY | CONNECTIONS | DEFAULT | DENY | ENFORCE | EXPECT | FILE_WORD | FORWARD | FROM
-|	GROUP | HOSTS | IN | INCLUDE | LANGUAGE | LEAVING | LIMIT | LOG | MODE | ON | OUT | PER | PORT | PORTS | PROTOCOL | REASON | REJECT | SERVICE
-|	SOURCE | TO | UNIT | USER
+	WORD | ABOVE | ADDRESSES | ALLOW | ARRIVING | AUDIT | BURST | BY | CONNECTIONS | DEFAULT | DENY | ENFORCE | EXPECT
+|	FILE_WORD | FORWARD | FROM | GROUP | HOSTS | IN | INCLUDE | LANGUAGE | LEAVING | LIMIT | LOG | MODE | ON | OUT | PER
+|	PORT | PORTS | PROTOCOL | REASON | REJECT | SERVICE | SOURCE | TO | UNIT | USER
 ;
 
 %%

@@ -29,14 +29,14 @@ struct parse {
 	/* the scanner's */
 	bool started;
 	uint32_t offset;
-	unsigned depth, blocks;       /* braces of sets, and of hosts, that are open */
-	struct place brace, block;    /* the outermost open ones */
-	bool hosts, comma, ended;     /* a hosts statement waits for its brace; the last token was a comma; it was an end */
-	bool abandoned;               /* a set was given up at the start of a statement or the end of the text: `brace` says which */
-	bool unclosed;                /* a block that is never closed was reported */
-	bool strange;                 /* something that is no word and no sign was reported in this statement */
-	bool misled;                  /* a guess was reported in this statement: a syntax error may be its consequence */
-	bool exhausted;               /* a token's text was lost for lack of memory */
+	unsigned depth, blocks;	   /* braces of sets, and of hosts, that are open */
+	struct place brace, block; /* the outermost open ones */
+	bool hosts, comma, ended;  /* a hosts statement waits for its brace; the last token was a comma; it was an end */
+	bool abandoned;		   /* a set was given up at the start of a statement or the end of the text: `brace` says which */
+	bool unclosed;		   /* a block that is never closed was reported */
+	bool strange;		   /* something that is no word and no sign was reported in this statement */
+	bool misled;		   /* a guess was reported in this statement: a syntax error may be its consequence */
+	bool exhausted;		   /* a token's text was lost for lack of memory */
 	struct place last, before, earlier; /* the last three tokens */
 	struct place except, first_except;  /* the last two uses of `except` in this statement */
 
@@ -51,9 +51,10 @@ struct parse {
 struct surprise {
 	struct parse *parse;
 	struct place place;
-	const char *word, *before, *earlier; /* it and the two tokens in front of it, as written; "" where there is none in this statement */
-	const char *behind;                  /* the text after it, blanks skipped */
-	const char *const *expected;         /* what could stand here, as the grammar calls it */
+	const char *word, *before,
+		*earlier;   /* it and the two tokens in front of it, as written; "" where there is none in this statement */
+	const char *behind; /* the text after it, blanks skipped */
+	const char *const *expected; /* what could stand here, as the grammar calls it */
 	size_t count;
 };
 
@@ -64,7 +65,8 @@ struct items {
 
 struct span parse_span(const struct parse *parse, struct place place);
 /* Reports an error unless the limit is reached. */
-struct diagnostic *parse_error(struct parse *parse, struct place place, const char *format, ...) __attribute__((format(printf, 3, 4)));
+struct diagnostic *parse_error(struct parse *parse, struct place place, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Constructors. All return NULL for lack of memory, also when they are given NULL where a node must be. */
 struct item *item_new(struct parse *parse, enum item_kind kind, struct place place, const char *text);
@@ -74,20 +76,31 @@ struct items *items_add(struct parse *parse, struct items *list, struct item *it
 struct item *item_protocol(struct parse *parse, struct place place, const char *text, bool numeric, struct item *behind);
 struct item *item_subject(struct parse *parse, enum item_kind kind, struct place place, struct item *names);
 struct statement *statement_new(struct parse *parse, enum statement_kind kind, struct place place);
-struct statement *statement_definition(struct parse *parse, enum statement_kind kind, struct place place, struct item *name, bool append,
-	struct item *value);
+struct statement *statement_definition(
+	struct parse *parse, enum statement_kind kind, struct place place, struct item *name, bool append, struct item *value);
 struct statement *statement_rule(struct parse *parse, enum action action, struct place place, struct clauses *clauses);
 struct statement *statement_expect(struct parse *parse, bool allow, struct place place, struct clauses *clauses);
 /* What a question asks; reports the clauses that only a rule may have. */
 struct match_node *question_match(struct parse *parse, struct place place, struct clauses *clauses);
 struct text_node *text_new(struct parse *parse, struct place place, const char *text);
-struct limit_node *limit_new(struct parse *parse, enum limit_kind kind, struct place place, struct item *count, struct item *unit);
+struct limit_node *limit_new(
+	struct parse *parse, enum limit_kind kind, struct place place, struct item *count, struct item *unit);
 struct clauses *clauses_new(struct parse *parse, enum direction direction, struct item *traffic);
 
 /* Clauses; a second of its kind is reported and left out. */
 enum clause {
-	CLAUSE_ON, CLAUSE_ARRIVING, CLAUSE_LEAVING, CLAUSE_FROM, CLAUSE_SOURCE_PORT, CLAUSE_TO, CLAUSE_BY, CLAUSE_RATE, CLAUSE_CONNECTIONS,
-	CLAUSE_ABOVE, CLAUSE_LOG, CLAUSE_REASON,
+	CLAUSE_ON,
+	CLAUSE_ARRIVING,
+	CLAUSE_LEAVING,
+	CLAUSE_FROM,
+	CLAUSE_SOURCE_PORT,
+	CLAUSE_TO,
+	CLAUSE_BY,
+	CLAUSE_RATE,
+	CLAUSE_CONNECTIONS,
+	CLAUSE_ABOVE,
+	CLAUSE_LOG,
+	CLAUSE_REASON,
 };
 void clause_set(struct parse *parse, struct clauses *clauses, enum clause clause, struct place place, struct item *value);
 void clause_limit(struct parse *parse, struct clauses *clauses, struct place place, struct limit_node *limit);
@@ -97,7 +110,8 @@ void clause_text(struct parse *parse, struct clauses *clauses, enum clause claus
 enum direction direction_guess(struct parse *parse, struct place place, const char *word);
 /* A host pattern stands without quotes; reports it. */
 struct item *host_bare(struct parse *parse, struct place place, const char *word);
-/* A syntax error in the language's own words; `expected` are the words and signs that could stand there.  false: out of memory. */
+/* A syntax error in the language's own words; `expected` are the words and signs that could stand there.  false: out of memory.
+ */
 bool report_unexpected(struct parse *parse, struct place place, const char *const *expected, size_t count);
 /* One of the mistakes that are often made, with its remedy. */
 bool report_mistake(const struct surprise *surprise);

@@ -70,9 +70,13 @@ struct position span_position(struct span span)
 	return (struct position){(unsigned)low + 1, span.begin - span.source->lines[low] + 1};
 }
 
-static bool blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+static bool blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
-/* Copies what stands at `at` to `*out` and returns the bytes read: one byte, or white space, a continuation or a comment as nothing. */
+/* Copies what stands at `at` to `*out` and returns the bytes read: one byte, or white space, a continuation or a comment as
+ * nothing. */
 static size_t fold(const char *at, const char *end, bool *quoted, bool *gap, char **out)
 {
 	if (!*quoted && *at == '#') {

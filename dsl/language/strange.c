@@ -12,7 +12,11 @@ static size_t character(const char *text, size_t length, uint32_t *code)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	unsigned char first = (unsigned char)*text;
-	size_t count = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+	size_t count = first < 0x80		       ? 1
+		       : first >= 0xc2 && first < 0xe0 ? 2
+		       : first >= 0xe0 && first < 0xf0 ? 3
+		       : first >= 0xf0 && first < 0xf5 ? 4
+						       : 0;
 	if (!count || count > length)
 		return 0;
 	*code = count == 1 ? first : first & (0x7fu >> count);
@@ -59,7 +63,8 @@ static const char *letter_hint(uint32_t code)
 		return "write the plain double quote \"";
 	if ((code >= 0x2010 && code <= 0x2015) || code == 0x2212)
 		return "write the plain `-`";
-	if (code == 0xa0 || (code >= 0x2000 && code <= 0x200f) || code == 0x202f || code == 0x2060 || code == 0x3000 || code == 0xfeff)
+	if (code == 0xa0 || (code >= 0x2000 && code <= 0x200f) || code == 0x202f || code == 0x2060 || code == 0x3000 ||
+		code == 0xfeff)
 		return "it looks like a blank or like nothing; write a plain blank";
 	return "words are made of a-z, 0-9, _ and -; text stands in double quotes";
 }
@@ -72,11 +77,20 @@ struct sign {
 static const char *sign_hint(char sign)
 {
 	static const struct sign signs[] = {
-		{'*', "a pattern stands in double quotes: \"eth*\""}, {'!', "write `any except ...`"}, {'\\', "a backslash continues a line only at its very end"},
-		{'(', "a set stands in { }"}, {')', "a set stands in { }"}, {'[', "a set stands in { }; an IPv6 address needs no brackets"},
-		{']', "a set stands in { }; an IPv6 address needs no brackets"}, {'$', "a name follows `$` at once: $office"},
-		{'@', "a defined set is used as $name"}, {'|', "alternatives stand in a set: { A, B }"}, {'&', "clauses follow each other without a sign"},
-		{'<', "a library stands in < >: include <services>"}, {'+', "`+=` adds to a set"}, {'.', "a name that begins or ends with `.` stands in double quotes"},
+		{'*', "a pattern stands in double quotes: \"eth*\""},
+		{'!', "write `any except ...`"},
+		{'\\', "a backslash continues a line only at its very end"},
+		{'(', "a set stands in { }"},
+		{')', "a set stands in { }"},
+		{'[', "a set stands in { }; an IPv6 address needs no brackets"},
+		{']', "a set stands in { }; an IPv6 address needs no brackets"},
+		{'$', "a name follows `$` at once: $office"},
+		{'@', "a defined set is used as $name"},
+		{'|', "alternatives stand in a set: { A, B }"},
+		{'&', "clauses follow each other without a sign"},
+		{'<', "a library stands in < >: include <services>"},
+		{'+', "`+=` adds to a set"},
+		{'.', "a name that begins or ends with `.` stands in double quotes"},
 		{':', "a destination port stands behind its protocol: tcp/22"},
 	};
 	for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
@@ -115,6 +129,7 @@ void report_quotes(struct parse *parse, struct place place, bool single)
 	if (parse->strange)
 		return;
 	parse->strange = true;
-	struct diagnostic *one = parse_error(parse, place, single ? "text stands in double quotes" : "this text is not closed on its line");
+	struct diagnostic *one =
+		parse_error(parse, place, single ? "text stands in double quotes" : "this text is not closed on its line");
 	diagnostic_hint(parse->diagnostics, one, single ? "write \" in place of '" : "end it with \"");
 }

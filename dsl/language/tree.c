@@ -10,7 +10,10 @@
 #include <string.h>
 #include <talloc.h>
 
-struct span parse_span(const struct parse *parse, struct place place) { return (struct span){parse->source, place.begin, place.end}; }
+struct span parse_span(const struct parse *parse, struct place place)
+{
+	return (struct span){parse->source, place.begin, place.end};
+}
 
 struct item *item_new(struct parse *parse, enum item_kind kind, struct place place, const char *text)
 {
@@ -86,8 +89,8 @@ struct statement *statement_new(struct parse *parse, enum statement_kind kind, s
 	return statement;
 }
 
-struct statement *statement_definition(struct parse *parse, enum statement_kind kind, struct place place, struct item *name, bool append,
-	struct item *value)
+struct statement *statement_definition(
+	struct parse *parse, enum statement_kind kind, struct place place, struct item *name, bool append, struct item *value)
 {
 	struct statement *statement = statement_new(parse, kind, place);
 	if (!statement)
@@ -98,7 +101,8 @@ struct statement *statement_definition(struct parse *parse, enum statement_kind 
 	return statement;
 }
 
-static struct statement *with_clauses(struct parse *parse, enum statement_kind kind, struct place place, const struct clauses *clauses)
+static struct statement *with_clauses(
+	struct parse *parse, enum statement_kind kind, struct place place, const struct clauses *clauses)
 {
 	struct statement *statement = statement_new(parse, kind, place);
 	if (!statement)
@@ -180,8 +184,8 @@ struct clauses *clauses_new(struct parse *parse, enum direction direction, struc
 
 static bool clause_first(struct parse *parse, struct clauses *clauses, enum clause clause, struct place place)
 {
-	static const char *const names[] = {"on", "arriving on", "leaving on", "from", "source port", "to", "by", "limit", "limit ... connections",
-		"above", "log", "reason"};
+	static const char *const names[] = {"on", "arriving on", "leaving on", "from", "source port", "to", "by", "limit",
+		"limit ... connections", "above", "log", "reason"};
 	if (!clauses->seen[clause].end) {
 		clauses->seen[clause] = place;
 		return true;
@@ -196,15 +200,21 @@ static bool clause_first(struct parse *parse, struct clauses *clauses, enum clau
 void clause_set(struct parse *parse, struct clauses *clauses, enum clause clause, struct place place, struct item *value)
 {
 	struct match_node *match = &clauses->match;
-	struct item **const slots[] = {[CLAUSE_ON] = &match->on, [CLAUSE_ARRIVING] = &match->arriving, [CLAUSE_LEAVING] = &match->leaving,
-		[CLAUSE_FROM] = &match->from, [CLAUSE_SOURCE_PORT] = &match->source_port, [CLAUSE_TO] = &match->to, [CLAUSE_BY] = &match->by};
+	struct item **const slots[] = {[CLAUSE_ON] = &match->on,
+		[CLAUSE_ARRIVING] = &match->arriving,
+		[CLAUSE_LEAVING] = &match->leaving,
+		[CLAUSE_FROM] = &match->from,
+		[CLAUSE_SOURCE_PORT] = &match->source_port,
+		[CLAUSE_TO] = &match->to,
+		[CLAUSE_BY] = &match->by};
 	if (clause_first(parse, clauses, clause, place))
 		*slots[clause] = value;
 }
 
 void clause_limit(struct parse *parse, struct clauses *clauses, struct place place, struct limit_node *limit)
 {
-	static const enum clause clause_of[] = {[LIMIT_RATE] = CLAUSE_RATE, [LIMIT_CONNECTIONS] = CLAUSE_CONNECTIONS, [LIMIT_ABOVE] = CLAUSE_ABOVE};
+	static const enum clause clause_of[] = {
+		[LIMIT_RATE] = CLAUSE_RATE, [LIMIT_CONNECTIONS] = CLAUSE_CONNECTIONS, [LIMIT_ABOVE] = CLAUSE_ABOVE};
 	if (!clause_first(parse, clauses, clause_of[limit->kind], place))
 		return;
 	struct limit_node **end = &clauses->limits;

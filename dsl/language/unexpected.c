@@ -1,8 +1,8 @@
 /*
  * Syntax errors in the words of the language.
  *
- * The parser knows what could have stood in the place of something else; a list of forty words helps nobody, so the list is called by what it is
- * (addresses, a clause) where it is long.  What is often done wrong is in mistakes.c.
+ * The parser knows what could have stood in the place of something else; a list of forty words helps nobody, so the list is
+ * called by what it is (addresses, a clause) where it is long.  What is often done wrong is in mistakes.c.
  */
 #include "dsl/language/reading.h"
 #include <string.h>
@@ -19,7 +19,8 @@ struct diagnostic *parse_error(struct parse *parse, struct place place, const ch
 		return NULL;
 	if (++parse->errors > ERRORS_MAX) {
 		parse->full = true;
-		return report_error(parse->diagnostics, parse_span(parse, place), "too many errors; what follows is not reported");
+		return report_error(
+			parse->diagnostics, parse_span(parse, place), "too many errors; what follows is not reported");
 	}
 	va_start(arguments, format);
 	char *message = talloc_vasprintf(parse->ctx, format, arguments);
@@ -65,16 +66,18 @@ static char *append_name(char *text, const char *name)
 }
 
 /*
- * "; expected on, from or to"; an empty text when that would be of no help.  Where the grammar takes any word only to guess what was meant, a name is
- * not expected.
+ * "; expected on, from or to"; an empty text when that would be of no help.  Where the grammar takes any word only to guess what
+ * was meant, a name is not expected.
  */
 static char *expectation_text(const struct surprise *surprise)
 {
 	const char *listed[LISTED_MAX], *place = place_name(surprise);
 	size_t count = 0;
-	bool guessed = (expects(surprise, "in") && expects(surprise, "out")) || expects(surprise, "\"a text\""), traffic = expects(surprise, "protocol");
+	bool guessed = (expects(surprise, "in") && expects(surprise, "out")) || expects(surprise, "\"a text\""),
+	     traffic = expects(surprise, "protocol");
 	if (place || traffic)
-		return talloc_asprintf(surprise->parse->ctx, "; expected %s", place ? place : "traffic (tcp/443, udp, icmp, any, a service, ...)");
+		return talloc_asprintf(surprise->parse->ctx, "; expected %s",
+			place ? place : "traffic (tcp/443, udp, icmp, any, a service, ...)");
 	for (size_t i = 0; i < surprise->count; i++) {
 		if (guessed && !strcmp(surprise->expected[i], "a name"))
 			continue;

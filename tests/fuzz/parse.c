@@ -1,6 +1,6 @@
 /*
- * Feeds files to the parser, as a policy and as a question: nothing may crash, hang or leak. Built with -DLIBFUZZER it is a target for
- * clang's fuzzer; without, it replays the corpus.
+ * Feeds files to the parser, as a policy and as a question: nothing may crash, hang or leak. Built with -DLIBFUZZER it is a
+ * target for clang's fuzzer; without, it replays the corpus.
  */
 #include "portpolicy/tree.h"
 #include <stdio.h>

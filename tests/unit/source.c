@@ -38,7 +38,10 @@ static char *printed(void *ctx, const struct diagnostic *diagnostic, bool colour
 	return copy;
 }
 
-static int set_up(void **state) { return !(*state = talloc_new(NULL)); }
+static int set_up(void **state)
+{
+	return !(*state = talloc_new(NULL));
+}
 
 static int tear_down(void **state)
 {
@@ -63,7 +66,8 @@ static void lines_and_columns_count_from_one(void **state)
 
 static void byte_order_mark_is_no_text(void **state)
 {
-	const struct source *source = source_of(*state, "\xef\xbb\xbf" "allow");
+	const struct source *source = source_of(*state, "\xef\xbb\xbf"
+							"allow");
 	assert_string_equal(source->text, "allow");
 	assert_int_equal(source->length, 5);
 }
@@ -92,8 +96,9 @@ static void message_shows_place_note_and_fix(void **state)
 	struct diagnostic *one = report_error(list, place_of(source, "three"), "%d is wrong", 3);
 	diagnostic_related(list, one, place_of(source, "one"), "it began here");
 	diagnostic_hint(list, one, "write %s", "3");
-	assert_string_equal(printed(*state, one, false),
-		"t.policy:2:6: error: 3 is wrong\n    \ttwo three\n    \t    ^~~~~\nt.policy:1:1: note: it began here\n    one\n    ^~~\n  fix: write 3\n");
+	assert_string_equal(
+		printed(*state, one, false), "t.policy:2:6: error: 3 is wrong\n    \ttwo three\n    \t    ^~~~~\nt.policy:1:1: "
+					     "note: it began here\n    one\n    ^~~\n  fix: write 3\n");
 	assert_non_null(strstr(printed(*state, one, true), "\033[1;31merror\033[0m"));
 }
 
@@ -110,14 +115,16 @@ static void warning_names_its_code(void **state)
 static void file_without_place_is_named(void **state)
 {
 	struct diagnostics *list = diagnostics_new(*state);
-	assert_string_equal(printed(*state, report_file_error(list, "a\033b.policy", "it is a directory"), false), "a?b.policy: error: it is a directory\n");
+	assert_string_equal(printed(*state, report_file_error(list, "a\033b.policy", "it is a directory"), false),
+		"a?b.policy: error: it is a directory\n");
 }
 
 static void caret_stands_below_characters_not_bytes(void **state)
 {
 	struct diagnostics *list = diagnostics_new(*state);
 	const struct source *source = source_of(*state, "\"\xc3\xa9\xe2\x82\xac\" x\xc3\xa9y z");
-	assert_non_null(strstr(printed(*state, report_error(list, place_of(source, "x\xc3\xa9y"), "here"), false), "\n         ^~~\n"));
+	assert_non_null(
+		strstr(printed(*state, report_error(list, place_of(source, "x\xc3\xa9y"), "here"), false), "\n         ^~~\n"));
 }
 
 static void nothing_harmful_reaches_a_terminal(void **state)
@@ -136,7 +143,8 @@ static void long_line_is_cut_around_the_caret(void **state)
 	text[100000] = 0;
 	memcpy(text + 50000, " here ", 6);
 	const struct source *source = source_of(*state, text);
-	char *shown = printed(*state, report_error(list, place_of(source, "here"), "m"), false), *line = strchr(shown, '\n') + 1, *caret = strchr(line, '\n') + 1;
+	char *shown = printed(*state, report_error(list, place_of(source, "here"), "m"), false), *line = strchr(shown, '\n') + 1,
+	     *caret = strchr(line, '\n') + 1;
 	assert_true(strlen(shown) < 400);
 	assert_memory_equal(line + (strchr(caret, '^') - caret), "here", 4);
 	assert_non_null(strstr(line, "aaa...\n"));
@@ -146,9 +154,11 @@ static void place_at_the_very_end_is_shown(void **state)
 {
 	struct diagnostics *list = diagnostics_new(*state);
 	const struct source *source = source_of(*state, "allow in");
-	assert_string_equal(printed(*state, report_error(list, (struct span){source, 8, 8}, "m"), false), "t.policy:1:9: error: m\n    allow in\n            ^\n");
+	assert_string_equal(printed(*state, report_error(list, (struct span){source, 8, 8}, "m"), false),
+		"t.policy:1:9: error: m\n    allow in\n            ^\n");
 	source = source_of(*state, "");
-	assert_string_equal(printed(*state, report_error(list, (struct span){source, 0, 0}, "m"), false), "t.policy:1:1: error: m\n    \n    ^\n");
+	assert_string_equal(printed(*state, report_error(list, (struct span){source, 0, 0}, "m"), false),
+		"t.policy:1:1: error: m\n    \n    ^\n");
 }
 
 static void misspelt_word_finds_the_nearest(void **state)
@@ -156,8 +166,8 @@ static void misspelt_word_finds_the_nearest(void **state)
 	static const char *const words[] = {"allow", "deny", "forward", "in", "on", "https"};
 	static const struct {
 		const char *word, *nearest;
-	} cases[] = {{"alow", "allow"}, {"dney", "deny"}, {"forwrad", "forward"}, {"ALLOW", "allow"}, {"htps", "https"}, {"ni", "in"}, {"banana", NULL},
-		{"", NULL}, {"denial", NULL}};
+	} cases[] = {{"alow", "allow"}, {"dney", "deny"}, {"forwrad", "forward"}, {"ALLOW", "allow"}, {"htps", "https"},
+		{"ni", "in"}, {"banana", NULL}, {"", NULL}, {"denial", NULL}};
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		const char *near = nearest_word(cases[i].word, words, sizeof words / sizeof *words);
@@ -172,10 +182,17 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(lines_and_columns_count_from_one), TEST(byte_order_mark_is_no_text), TEST(text_of_a_span_is_one_line),
-		TEST(message_shows_place_note_and_fix), TEST(warning_names_its_code), TEST(file_without_place_is_named),
-		TEST(caret_stands_below_characters_not_bytes), TEST(nothing_harmful_reaches_a_terminal), TEST(long_line_is_cut_around_the_caret),
-		TEST(place_at_the_very_end_is_shown), TEST(misspelt_word_finds_the_nearest),
+		TEST(lines_and_columns_count_from_one),
+		TEST(byte_order_mark_is_no_text),
+		TEST(text_of_a_span_is_one_line),
+		TEST(message_shows_place_note_and_fix),
+		TEST(warning_names_its_code),
+		TEST(file_without_place_is_named),
+		TEST(caret_stands_below_characters_not_bytes),
+		TEST(nothing_harmful_reaches_a_terminal),
+		TEST(long_line_is_cut_around_the_caret),
+		TEST(place_at_the_very_end_is_shown),
+		TEST(misspelt_word_finds_the_nearest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
