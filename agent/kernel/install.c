@@ -122,6 +122,7 @@ static int try_once(const struct install *install, void *ctx, const struct rules
 	uint32_t generation;
 	struct ruleset *observed;
 	*changes = NULL;
+	*install->refusal = (struct refusal){0};
 	int status = kernel_dump(ctx, install->kernel, install->table, &observed, &generation);
 	if (!status)
 		status = difference(install, ctx, observed, wanted, changes);

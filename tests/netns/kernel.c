@@ -280,6 +280,18 @@ static void removal_leaves_no_trace(void **state)
 	in_namespace(body_remove);
 }
 
+/* In a user namespace the buffer ends where the host says, and with it the largest batch. */
+static bool big_batches(struct state *state)
+{
+	int size = 0;
+	socklen_t length = sizeof(size);
+	kernel_force_send_buffer(state->kernel, 64 << 20);
+	if (!getsockopt(mnl_socket_get_fd(state->kernel->socket), SOL_SOCKET, SO_SNDBUF, &size, &length) && size >= 64 << 20)
+		return true;
+	printf("skipped: a user namespace may not send a batch of this size\n");
+	return false;
+}
+
 static struct ruleset one_set(const struct set *set)
 {
 	return (struct ruleset){.table = "test", .exists = true, .chains = all_chains + 2, .chain_count = 1, .sets = set, .set_count = 1};
@@ -302,6 +314,8 @@ static void check_big_values(struct state *state, unsigned count, bool interval)
 
 static void body_big_sets(struct state *state)
 {
+	if (!big_batches(state))
+		return;
 	check_big_values(state, 100000, true);
 	check_big_values(state, 100000, false);
 }
@@ -338,6 +352,8 @@ static void members_come_and_go(void **state)
 static void body_many_rules(struct state *state)
 {
 	size_t changed;
+	if (!big_batches(state))
+		return;
 	struct nft_rule *rules = talloc_array(state->ctx, struct nft_rule, 10000);
 	for (unsigned i = 0; i < 10000; i++) {
 		struct step *steps = talloc_zero_array(rules, struct step, 3);
@@ -407,6 +423,8 @@ static void refused_first_apply_leaves_no_table(void **state)
 static void body_flood(struct state *state)
 {
 	struct refusal refusal;
+	if (!big_batches(state))
+		return;
 	struct change *list = talloc_zero_array(state->ctx, struct change, 100000);
 	const struct nft_rule rule = RULE(VERDICT(ACCEPT));
 	for (unsigned i = 0; i < 100000; i++)
@@ -474,7 +492,7 @@ static void body_repair(struct state *state)
 		"flush chain inet test leaf", "insert rule inet test input accept", "add rule inet test output counter drop",
 		"delete element inet test ports { 80 }", "add element inet test networks { 192.0.2.0/24 }", "add chain inet test extra",
 		"chain inet test input { policy accept; }", "add set inet test extra { type ipv4_addr; }", "add counter inet test extra",
-		"delete element inet test boxes { 10.0.0.0-10.0.255.255 . tcp . 80-90 }",
+		"delete element inet test boxes { 0.0.0.0-255.255.255.255 . tcp . 0-1023 }",
 	};
 	if (shell("command -v nft >/dev/null"))
 		return;
