@@ -339,6 +339,18 @@ static int only_this_host(const struct resolver *resolver, void *ctx, struct kin
 	return 0;
 }
 
+/* Mistakes in the files do not matter here: policy_load reports them, for each kind that meets them. */
+static int load_blocks(struct resolver *resolver, const char *path)
+{
+	struct diagnostics *reported = resolver->diagnostics, *silent = diagnostics_new(resolver->scratch);
+	if (!silent)
+		return -ENOMEM;
+	resolver->diagnostics = silent;
+	int error = load_entries(resolver, path);
+	resolver->diagnostics = reported;
+	return error;
+}
+
 int policy_host_kinds(void *ctx, const char *path, const struct environment *environment, struct diagnostics *diagnostics, const char *const **names,
 	size_t *count)
 {
@@ -348,8 +360,8 @@ int policy_host_kinds(void *ctx, const char *path, const struct environment *env
 	size_t errors = diagnostics->errors, warnings = diagnostics->warnings;
 	struct resolver resolver = {.ctx = scratch, .scratch = scratch, .environment = environment, .diagnostics = diagnostics, .policy = &policy,
 		.every_host = true, .errors_before = errors};
-	int error = scratch ? load_entries(&resolver, path) : -ENOMEM;
-	if (!error && errors == diagnostics->errors)
+	int error = scratch ? load_blocks(&resolver, path) : -ENOMEM;
+	if (!error)
 		error = resolver.block_count ? find_kinds(&resolver, ctx, &kinds) : only_this_host(&resolver, ctx, &kinds);
 	if (diagnostics->errors != errors || diagnostics->warnings != warnings)
 		talloc_steal(diagnostics, scratch); /* the messages point into it */

@@ -223,13 +223,13 @@ static int add_unknowns(struct resolver *resolver, const struct gaps *gaps, bool
 	return 0;
 }
 
-/* In a library an allow for a direction that is left alone says nothing; everything else for one is a mistake. */
+/* A rule for a direction that is left alone is a mistake, and may hold others. */
 static bool managed(struct resolver *resolver, const struct entry *entry)
 {
 	const struct statement *statement = entry->statement;
 	if (resolver->policy->directions[statement->direction].managed)
 		return true;
-	if (entry->library && statement->action == ACTION_ALLOW)
+	if (resolver->errors_read != resolver->errors_before) /* the default may stand in what could not be read */
 		return false;
 	struct diagnostic *one = report_error(resolver->diagnostics, statement->span, "`%s` is not managed, so this rule would do nothing",
 		direction_words[statement->direction]);
@@ -277,6 +277,13 @@ static int make_expect(struct resolver *resolver, const struct entry *entry, str
 	return error ? error : expect->text ? 0 : -ENOMEM;
 }
 
+/* In a library an allow for a direction that is left alone says nothing. */
+static bool left_out(const struct resolver *resolver, const struct entry *entry)
+{
+	const struct statement *statement = entry->statement;
+	return entry->library && statement->action == ACTION_ALLOW && !resolver->policy->directions[statement->direction].managed;
+}
+
 static int resolve_statements(struct resolver *resolver)
 {
 	struct rule *rules = talloc_array(resolver->ctx, struct rule, resolver->entry_count + 1);
@@ -285,8 +292,10 @@ static int resolve_statements(struct resolver *resolver)
 	int error = rules && expects ? 0 : -ENOMEM;
 	for (size_t i = 0; i < resolver->entry_count && !error && !enough_errors(resolver); i++) {
 		const struct entry *entry = &resolver->entries[i];
-		if (entry->statement->kind == STATEMENT_RULE && managed(resolver, entry))
-			error = make_rule(resolver, entry, &rules[policy->rule_count++]);
+		if (entry->statement->kind == STATEMENT_RULE && !left_out(resolver, entry)) {
+			error = make_rule(resolver, entry, &rules[policy->rule_count]);
+			policy->rule_count += managed(resolver, entry);
+		}
 		if (entry->statement->kind == STATEMENT_EXPECT)
 			error = make_expect(resolver, entry, &expects[policy->expect_count++]);
 	}
@@ -331,6 +340,7 @@ bool enough_errors(const struct resolver *resolver) { return resolver->diagnosti
 static int resolve_all(struct resolver *resolver, const char *path)
 {
 	int error = load_entries(resolver, path);
+	resolver->errors_read = resolver->diagnostics->errors;
 	error = error ? error : names_collect(resolver);
 	error = error ? error : resolve_directions(resolver);
 	error = error ? error : resolve_statements(resolver);

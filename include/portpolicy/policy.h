@@ -147,7 +147,8 @@ int policy_question(void *ctx, const struct policy *policy, const struct environ
 
 /*
  * One host name for each kind of host that the `hosts` blocks of a policy tell apart
- * (first the kind that no block names).  Returns as policy_load.
+ * (first the kind that no block names).  Returns as policy_load, but mistakes in the files are
+ * left to policy_load: the kinds are those of the blocks that could be read.
  */
 int policy_host_kinds(void *ctx, const char *path, const struct environment *environment, struct diagnostics *diagnostics,
 		      const char *const **names, size_t *count);

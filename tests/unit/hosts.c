@@ -124,6 +124,14 @@ static void without_blocks_there_is_this_host(void **state)
 	talloc_free(kinds.ctx);
 }
 
+static void a_mistake_elsewhere_hides_no_kind(void **state)
+{
+	(void)state;
+	struct kinds kinds = kinds_of("defalt in deny\nhosts \"web*\" { mode audit }\nhosts \"db\" {\n\tallow sideways tcp\n}\n");
+	assert_int_equal(kinds.count, 3);
+	talloc_free(kinds.ctx);
+}
+
 static void the_others_come_first(void **state)
 {
 	(void)state;
@@ -178,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_kinds_are_found),
 		cmocka_unit_test(without_blocks_there_is_this_host),
+		cmocka_unit_test(a_mistake_elsewhere_hides_no_kind),
 		cmocka_unit_test(the_others_come_first),
 		cmocka_unit_test(where_all_are_named_there_are_no_others),
 		cmocka_unit_test(long_names_classes_and_blocks_in_blocks),

@@ -608,6 +608,12 @@ static void one_mistake_does_not_hide_the_next(void **state)
 			 "allow out tcp/1\nexpect allow in tcp/22 from $nobody\n");
 	assert_int_equal(world.diagnostics->errors, 7);
 	talloc_free(world.ctx);
+	LOAD_TEXT(unread, "default in dney\nallow in tcp/22\nallow out tcp/htps\n");
+	assert_int_equal(unread.diagnostics->errors, 2);
+	talloc_free(unread.ctx);
+	LOAD_TEXT(unmanaged, "default in deny\nallow out tcp/htps\n");
+	assert_int_equal(unmanaged.diagnostics->errors, 2);
+	talloc_free(unmanaged.ctx);
 }
 
 static void a_cycle_of_names_is_shown(void **state)
