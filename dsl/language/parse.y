@@ -61,8 +61,9 @@ static void yyerror(const struct place *place, struct parse *parse, void *scanne
 %token <text> ALLOW "allow" DENY "deny" REJECT "reject" DEFAULT "default" EXPECT "expect" ADDRESSES "addresses" PORTS "ports"
 %token <text> SERVICE "service" INCLUDE "include" HOSTS "hosts" MODE "mode" LANGUAGE "language" IN "in" OUT "out"
 %token <text> FORWARD "forward" ENFORCE "enforce" AUDIT "audit" FROM "from" TO "to" ON "on" ARRIVING "arriving" LEAVING "leaving"
-%token <text> SOURCE "source" PORT "port" BY "by" USER "user" GROUP "group" UNIT "unit" LIMIT "limit" ABOVE "above" BURST "burst" PER "per"
-%token <text> CONNECTIONS "connections" LOG "log" REASON "reason" ANY "any" PROTOCOL "protocol" FILE_WORD "file" EXCEPT "except"
+%token <text> SOURCE "source" PORT "port" BY "by" USER "user" GROUP "group" UNIT "unit" LIMIT "limit" ABOVE "above" BURST "burst"
+%token <text> PER "per" CONNECTIONS "connections" LOG "log" REASON "reason" ANY "any" PROTOCOL "protocol"
+%token <text> FILE_WORD "file" EXCEPT "except"
 %token <text> WORD "a name" NUMBER "a number" ADDRESS "an address" STRING "\"a text\"" NAME "$name" ANGLE "<library>"
 %token PLUS_EQUALS "+=" BLOCK_OPEN "{ " BLOCK_CLOSE "} " END "the end of the line"
 
