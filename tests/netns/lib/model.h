@@ -87,10 +87,11 @@ struct model {
 	struct way_model ways[WAYS];
 	struct rule_model rules[RULES_MAX];
 	size_t rule_count;
-	struct named named[NAMED_MAX];
+	struct named *named; /* shared by all that is shrunk from one model */
 	size_t named_count;
-	struct service services[SERVICES_MAX];
+	struct service *services;
 	size_t service_count;
+	bool shrunk; /* print only the definitions that are used */
 };
 
 /* A packet that is sent. */
@@ -116,12 +117,6 @@ uint64_t random_next(struct random *random);
 static inline size_t random_below(struct random *random, size_t bound) { return random_next(random) % bound; }
 static inline bool random_chance(struct random *random, unsigned percent) { return random_next(random) % 100 < percent; }
 
-/* What may be drawn: set from what the machine can do. */
-struct abilities {
-	bool users; /* packets of other users than root can be sent */
-	bool sctp_over_lo;
-};
-
 struct model *model_random(void *ctx, uint64_t seed);
 /* A packet of the policy's own values and their neighbours, mostly. */
 struct probe probe_random(struct random *random, const struct model *model, bool users);
@@ -140,7 +135,6 @@ struct naive {
 	bool audited; /* let through whatever the verdict */
 };
 struct naive naive_decide(const struct model *model, const struct probe *probe);
-/* Does this direction say anything about invalid packets of this kind for sure? */
 bool value_has(const struct value *value, int family, u128 number);
 bool value_has_interface(const struct value *value, const char *name);
 bool value_names_loopback(const struct value *value);
@@ -148,5 +142,8 @@ bool is_loopback(const struct probe *probe);
 
 /* A smaller policy, one step from `model`: number `step` of the ways to leave something out. NULL: no such step. */
 struct model *model_smaller(void *ctx, const struct model *model, size_t step);
+/* Do the rules need this definition? */
+bool model_uses_named(const struct model *model, const struct named *named);
+bool model_uses_service(const struct model *model, const struct service *service);
 
 #endif

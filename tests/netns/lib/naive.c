@@ -110,18 +110,20 @@ static bool interface_fits(const struct value *value, int index)
 	return !value || index < 0 || value_has_interface(value, interface_names[index]);
 }
 
-/* Only a rule that names loopback speaks of it. */
-static bool speaks_of(const struct rule_model *rule, const struct probe *probe)
+/* Only a rule that names loopback speaks of it, and then of all of it: also of what goes to 127.0.0.0/8 by another interface. */
+static bool interfaces_fit(const struct rule_model *rule, const struct probe *probe)
 {
 	const struct value *on = rule->way == WAY_IN ? rule->arriving : rule->leaving;
-	return !is_loopback(probe) || (on && value_names_loopback(on));
+	if (is_loopback(probe))
+		return on && value_names_loopback(on);
+	return interface_fits(rule->arriving, probe->arriving) && interface_fits(rule->leaving, probe->leaving);
 }
 
 static bool rule_has(const struct rule_model *rule, const struct probe *probe)
 {
-	if (rule->way != probe->way || !speaks_of(rule, probe) || rule->rate == RATE_ABOVE || rule->rate == RATE_ABOVE_PER_SOURCE)
+	if (rule->way != probe->way || rule->rate == RATE_ABOVE || rule->rate == RATE_ABOVE_PER_SOURCE)
 		return false;
-	if (!interface_fits(rule->arriving, probe->arriving) || !interface_fits(rule->leaving, probe->leaving))
+	if (!interfaces_fit(rule, probe))
 		return false;
 	if (rule->from && !value_has(rule->from, probe->family, probe->source))
 		return false;

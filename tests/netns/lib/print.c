@@ -203,12 +203,15 @@ void model_print(FILE *stream, const struct model *model)
 			fputs("}\n", stream);
 		}
 	}
-	for (int way = 0; way < WAYS; way++)
+	for (int way = 0; way < WAYS && !model->shrunk; way++)
 		if (model->ways[way].managed)
 			fprintf(stream, "hosts \"no.such.host\" { deny %s any }\n", way_words[way]);
 	for (size_t i = 0; i < model->named_count; i++)
-		print_named(stream, &model->named[i]);
+		if (!model->shrunk || model_uses_named(model, &model->named[i]))
+			print_named(stream, &model->named[i]);
 	for (size_t i = 0; i < model->service_count; i++) {
+		if (model->shrunk && !model_uses_service(model, &model->services[i]))
+			continue;
 		fprintf(stream, "service %s = ", model->services[i].name);
 		print_traffic(stream, &model->services[i].traffic);
 		fputc('\n', stream);

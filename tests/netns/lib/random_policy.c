@@ -435,6 +435,8 @@ struct model *model_random(void *ctx, uint64_t seed)
 	struct model *model = must(talloc_zero(ctx, struct model));
 	struct maker maker = {.ctx = model, .random = {seed * 0x9e3779b97f4a7c15ULL + 1}, .model = model};
 	model->seed = seed;
+	model->named = must(talloc_zero_array(model, struct named, NAMED_MAX));
+	model->services = must(talloc_zero_array(model, struct service, SERVICES_MAX));
 	for (int i = 0; i < 8; i++)
 		random_next(&maker.random);
 	random_ways(&maker);

@@ -140,6 +140,19 @@ static int pick_family(struct random *random, const struct rule_model *rule)
 	return here.count || !there.count ? family : 10 - family;
 }
 
+/*
+ * What is sent to many is not routed like the rest (it would reach another hook than is meant), and a raw socket fills in a source that is nought.
+ */
+static void keep_to_unicast(struct random *random, struct probe *probe)
+{
+	bool four = probe->family == 4;
+	u128 to = probe->destination;
+	if (four ? to >> 28 >= 0xe || to >> 24 == 0 : to >> 120 == 0xff || to == 0)
+		probe->destination = any_address(random, probe->family);
+	if (probe->way == WAY_OUT && probe->source == 0)
+		probe->source = any_address(random, probe->family);
+}
+
 struct probe probe_random(struct random *random, const struct model *model, bool users)
 {
 	struct probe probe = {.way = (enum way)random_below(random, WAYS), .arriving = -1, .leaving = -1};
@@ -156,8 +169,9 @@ struct probe probe_random(struct random *random, const struct model *model, bool
 		probe.leaving = pick_interface(random, rule ? rule->leaving : NULL, probe.way == WAY_OUT);
 	if (probe.way == WAY_FORWARD && probe.leaving == probe.arriving)
 		probe.leaving = 1 + probe.arriving % (INTERFACES - 1);
-	if (probe.leaving == LOOPBACK && random_chance(random, 70))
+	if (probe.leaving > LOOPBACK ? random_chance(random, 2) : probe.leaving == LOOPBACK && random_chance(random, 70))
 		probe.destination = probe.family == 4 ? 0x7f000001 + random_below(random, 3) : 1;
+	keep_to_unicast(random, &probe);
 	if (probe.way == WAY_OUT && users)
 		pick_process(random, &probe, rule && rule->by.kind != BY_ALL ? &rule->by : NULL);
 	return probe;

@@ -14,9 +14,56 @@ static struct model *copy(void *ctx, const struct model *model)
 	return smaller;
 }
 
+static bool uses_named(const struct value *value, const struct named *named)
+{
+	if (!value)
+		return false;
+	if (value->kind == VALUE_NAME)
+		return value->named == named || uses_named(value->named->first, named) || uses_named(value->named->more, named);
+	for (size_t i = 0; i < value->count; i++)
+		if (uses_named(value->items[i], named))
+			return true;
+	return false;
+}
+
+static bool traffic_uses(const struct traffic_model *traffic, const struct named *named, const struct service *service)
+{
+	for (size_t i = 0; i < traffic->count; i++) {
+		const struct traffic_item *item = &traffic->items[i];
+		if (item->service && (item->service == service || traffic_uses(&item->service->traffic, named, service)))
+			return true;
+		if (named && uses_named(item->behind, named))
+			return true;
+	}
+	return false;
+}
+
+static bool used(const struct model *model, const struct named *named, const struct service *service)
+{
+	for (size_t i = 0; i < model->rule_count; i++) {
+		const struct rule_model *rule = &model->rules[i];
+		if (traffic_uses(&rule->traffic, named, service))
+			return true;
+		if (named && (uses_named(rule->from, named) || uses_named(rule->to, named) || uses_named(rule->source_port, named)))
+			return true;
+	}
+	return false;
+}
+
+bool model_uses_named(const struct model *model, const struct named *named)
+{
+	return used(model, named, NULL);
+}
+
+bool model_uses_service(const struct model *model, const struct service *service)
+{
+	return used(model, NULL, service);
+}
+
 struct model *model_smaller(void *ctx, const struct model *model, size_t step)
 {
 	struct model *smaller = copy(ctx, model);
+	smaller->shrunk = true;
 	if (step < model->rule_count) {
 		memmove(&smaller->rules[step], &smaller->rules[step + 1], (model->rule_count - step - 1) * sizeof(model->rules[0]));
 		smaller->rule_count--;

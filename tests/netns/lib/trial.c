@@ -342,6 +342,16 @@ static int enforce(void *ctx, const struct laboratory *laboratory, const struct 
 	return error;
 }
 
+/* What runs out by itself after the first apply is made to have run out. */
+static char *time_passes(void *ctx, const struct ruleset *wanted)
+{
+	char *text = talloc_strdup(ctx, "");
+	for (size_t i = 0; text && i < wanted->set_count; i++)
+		if (wanted->sets[i].kind == SET_TIMED)
+			text = talloc_asprintf_append(text, "flush set inet %s %s\n", TABLE, wanted->sets[i].name);
+	return text;
+}
+
 static int hold(void *ctx, const struct laboratory *laboratory, const struct model *model, const struct probe *probes, size_t count,
 	struct trial *trial)
 {
@@ -353,7 +363,8 @@ static int hold(void *ctx, const struct laboratory *laboratory, const struct mod
 	int error = enforce(ctx, laboratory, model, &force, trial);
 	if (error || trial->failed)
 		return error;
-	error = packets_world_clear(laboratory->world) ?: packets_world_send(laboratory->world, probes, count, seen);
+	char *also = time_passes(ctx, force.wanted);
+	error = !also ? -ENOMEM : packets_world_clear(also) ?: packets_world_send(laboratory->world, probes, count, seen);
 	for (size_t i = 0; !error && i < count; i++) {
 		void *scratch = talloc_new(ctx);
 		error = judge(scratch, &force, model, &probes[i], &seen[i], trial);

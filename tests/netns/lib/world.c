@@ -255,10 +255,14 @@ bool packets_world_users(const struct world_of_packets *world)
 	return world->users;
 }
 
-int packets_world_clear(struct world_of_packets *world)
+int packets_world_clear(const char *also)
 {
-	(void)world;
-	return run_with_input("nft -f -", clear_text);
+	char *text;
+	if (asprintf(&text, "%s%s", clear_text, also) < 0)
+		return -ENOMEM;
+	int error = run_with_input("nft -f -", text);
+	free(text);
+	return error;
 }
 
 /* Sending. */

@@ -19,8 +19,8 @@ struct world_of_packets;
 /* Enters a fresh namespace and builds it. 0; 77: the machine does not allow it (said on standard output); negative errno. */
 int packets_world_new(void *ctx, struct world_of_packets **out);
 bool packets_world_users(const struct world_of_packets *world); /* can packets of other users be sent? */
-/* Forgets what was observed. */
-int packets_world_clear(struct world_of_packets *world);
+/* Forgets what was observed, and runs `also`, lines for nft. */
+int packets_world_clear(const char *also);
 /* Sends all; probe i has tag i + 1.  Then waits until all that will arrive has arrived, and says what was seen. */
 int packets_world_send(struct world_of_packets *world, const struct probe *probes, size_t count, struct observation *seen);
 
