@@ -56,6 +56,7 @@ static int read_file(struct loader *loader, const char *path, bool library, stru
 static void report_unreadable(struct loader *loader, const char *path, struct span from, int error)
 {
 	struct diagnostics *diagnostics = loader->resolver->diagnostics;
+	loader->resolver->unread = true;
 	const char *why = error == -EISDIR ? "it is a directory" : error == -EINVAL ? "it is not a regular file" :
 			  error == -EFBIG ? "it is larger than a policy may be (16 MiB)" :
 			  error == -EPERM ? "somebody other than root may write it, or put another in its place" : strerror(-error);
@@ -119,6 +120,7 @@ static int report_no_library(struct loader *loader, const struct item *name)
 	struct diagnostic *one = report_error(resolver->diagnostics, name->span, "the library has no <%s>", name->text);
 	const char **names = NULL;
 	size_t known = 0;
+	resolver->unread = true;
 	for (size_t i = 0; i < environment->library_count; i++) {
 		char **paths, *pattern = talloc_asprintf(resolver->scratch, "%s/*.policy", environment->library[i]);
 		size_t count = 0;
@@ -261,9 +263,11 @@ static int read_new_file(struct loader *loader, const char *path, bool library, 
 	int error = read_source(loader, path, library, file->from, &source);
 	if (error || !source)
 		return error;
+	size_t errors = resolver->diagnostics->errors;
 	error = parse_policy(resolver->ctx, source, resolver->diagnostics, &tree);
 	if (error)
 		return error;
+	resolver->unread |= resolver->diagnostics->errors != errors;
 	if (++loader->depth > INCLUDE_DEPTH)
 		report_error(resolver->diagnostics, file->from, "includes are nested more than %d deep", INCLUDE_DEPTH);
 	else

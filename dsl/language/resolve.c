@@ -229,7 +229,7 @@ static bool managed(struct resolver *resolver, const struct entry *entry)
 	const struct statement *statement = entry->statement;
 	if (resolver->policy->directions[statement->direction].managed)
 		return true;
-	if (resolver->errors_read != resolver->errors_before) /* the default may stand in what could not be read */
+	if (resolver->unread) /* the default may stand there */
 		return false;
 	struct diagnostic *one = report_error(resolver->diagnostics, statement->span, "`%s` is not managed, so this rule would do nothing",
 		direction_words[statement->direction]);
@@ -340,7 +340,6 @@ bool enough_errors(const struct resolver *resolver) { return resolver->diagnosti
 static int resolve_all(struct resolver *resolver, const char *path)
 {
 	int error = load_entries(resolver, path);
-	resolver->errors_read = resolver->diagnostics->errors;
 	error = error ? error : names_collect(resolver);
 	error = error ? error : resolve_directions(resolver);
 	error = error ? error : resolve_statements(resolver);

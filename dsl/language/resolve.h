@@ -69,7 +69,8 @@ struct resolver {
 	size_t block_count;
 	unsigned depth; /* of names made of names */
 	struct definition *innermost;
-	size_t errors_before, errors_read; /* when the work began, and when all files were read */
+	size_t errors_before; /* when the work began */
+	bool unread;          /* something could not be read: a file, or a statement */
 };
 
 /* Where a set stands: whose names it means, and whether it lies right of an `except`. */
