@@ -138,6 +138,56 @@ static int add_standing(struct lowering *lowering, struct rules *rules)
 		.elements = element, .element_count = 1, .timeout_ms = STANDING_MS});
 }
 
+static bool rejects(const struct policy *policy)
+{
+	for (int direction = 0; direction < DIRECTIONS; direction++)
+		if (policy->directions[direction].managed && policy->directions[direction].action == ACTION_REJECT)
+			return true;
+	for (size_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].action == ACTION_REJECT)
+			return true;
+	return false;
+}
+
+/* Sent by no process: asking for a user breaks off the rule then, and the next one is reached. */
+static int kernel_only(struct lowering *lowering, const char **name)
+{
+	struct rules rules = {0};
+	struct phrase process = {0}, kernel = {0};
+	say(&process, (struct step){.kind = STEP_COMPARE, .keys = {KEY_SKUID}, .key_count = 1, .first = 0xffffffff, .negated = true});
+	int error = add_verdict_rule(lowering, &rules, &process, NFT_VERDICT_RETURN, NULL);
+	error = error ? error : add_verdict_rule(lowering, &rules, &kernel, NFT_VERDICT_ACCEPT, NULL);
+	return error ? error : chain_add(lowering, "answers", &rules, name);
+}
+
+/*
+ * The answers of `reject` leave by `out`. The connection they answer was never confirmed, so conntrack calls a reset related (nf_ct_attach) and
+ * an ICMP error, whose inner packet it does not find, invalid.
+ */
+static int add_answers(struct lowering *lowering, struct rules *rules)
+{
+	struct phrase reset = {0}, v4 = {0}, v6 = {0};
+	const char *chain;
+	if (!rejects(lowering->policy))
+		return 0;
+	int error = kernel_only(lowering, &chain);
+	say_bits(&reset, KEY_CT_STATE, CT_RELATED, CT_RELATED);
+	say_value(&reset, KEY_L4PROTO, PROTOCOL_TCP);
+	say_bits(&reset, KEY_TCP_FLAGS, 0x06, 0x04); /* of SYN and RST just the latter */
+	say_bits(&v4, KEY_CT_STATE, CT_INVALID, CT_INVALID);
+	v6 = v4;
+	say_value(&v4, KEY_NFPROTO, 2);
+	say_value(&v4, KEY_L4PROTO, PROTOCOL_ICMP);
+	say_value(&v4, KEY_ICMP_TYPE, 3);
+	say_value(&v6, KEY_NFPROTO, 10);
+	say_value(&v6, KEY_L4PROTO, PROTOCOL_ICMPV6);
+	say_value(&v6, KEY_ICMPV6_TYPE, 1);
+	struct phrase *const ways[] = {&reset, &v4, &v6};
+	for (int i = 0; i < 3 && !error; i++)
+		error = add_verdict_rule(lowering, rules, ways[i], NFT_VERDICT_JUMP, chain);
+	return error;
+}
+
 static int direction_chain(struct lowering *lowering, enum direction direction, const char **name)
 {
 	struct rules rules = {0};
@@ -145,6 +195,8 @@ static int direction_chain(struct lowering *lowering, enum direction direction, 
 	error = error ? error : add_loopback(lowering, direction, &rules);
 	if (!error && direction == DIRECTION_FORWARD)
 		error = add_standing(lowering, &rules);
+	if (!error && direction == DIRECTION_OUT)
+		error = add_answers(lowering, &rules);
 	error = error ? error : add_invalid(lowering, direction, &rules);
 	error = error ? error : add_lines(lowering, direction, false, &rules);
 	error = error ? error : default_lower(lowering, direction, &rules);
