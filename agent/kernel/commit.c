@@ -2,8 +2,8 @@
  * One batch: the changes as messages, sent at once, and what the kernel says about it.
  *
  * Every message carries a sequence number of its own, so that a refusal names the change at fault. The kernel has worked
- * off the batch when the send returns: all its answers wait then. What proves the commit is the answer to the end of the batch, or, on
- * kernels that do not answer it, that there is no error and the generation has moved on.
+ * off the batch when the send returns: all its answers wait then. What proves the commit is the answer to the end of the batch,
+ * or, on kernels that do not answer it, that there is no error and the generation has moved on.
  */
 #include "agent/kernel/kernel.h"
 #include <arpa/inet.h>
@@ -35,8 +35,8 @@ struct batch {
 	struct iovec parts[PARTS_MAX];
 	size_t part_count, bytes;
 	uint32_t first, messages; /* sequence numbers; the first is the batch's begin */
-	uint32_t *changes;        /* of each message, the index of its change */
-	size_t change; /* being encoded */
+	uint32_t *changes;	  /* of each message, the index of its change */
+	size_t change;		  /* being encoded */
 	uint32_t set_id;
 };
 
@@ -161,7 +161,8 @@ static int put_chain(struct batch *batch, const char *table, const struct chain 
 	struct nftnl_chain *out = nftnl_chain_alloc();
 	if (!out)
 		return -ENOMEM;
-	int status = batch_start_message(batch, delete ? NFT_MSG_DELCHAIN : NFT_MSG_NEWCHAIN, delete ? 0 : NLM_F_CREATE, &message);
+	int status =
+		batch_start_message(batch, delete ? NFT_MSG_DELCHAIN : NFT_MSG_NEWCHAIN, delete ? 0 : NLM_F_CREATE, &message);
 	if (!status) {
 		nftnl_chain_set_str(out, NFTNL_CHAIN_TABLE, table);
 		nftnl_chain_set_str(out, NFTNL_CHAIN_NAME, chain->name);
@@ -273,7 +274,8 @@ static int put_change(struct batch *batch, const char *table, const struct chang
 		return put_set(batch, table, change->set);
 	case CHANGE_ELEMENTS_ADD:
 	case CHANGE_ELEMENTS_DELETE:
-		return encode_elements(table, change->set, change->kind == CHANGE_ELEMENTS_DELETE, batch_start_message, batch_end_message, batch);
+		return encode_elements(table, change->set, change->kind == CHANGE_ELEMENTS_DELETE, batch_start_message,
+			batch_end_message, batch);
 	case CHANGE_CHAIN_ADD:
 	case CHANGE_CHAIN_POLICY:
 	case CHANGE_CHAIN_DELETE:
@@ -306,7 +308,8 @@ static int write_batch(struct batch *batch, const struct changes *changes, uint3
 static int send_batch(struct kernel *kernel, struct batch *batch)
 {
 	struct sockaddr_nl to = {.nl_family = AF_NETLINK};
-	struct msghdr header = {.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = batch->parts, .msg_iovlen = batch->part_count};
+	struct msghdr header = {
+		.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = batch->parts, .msg_iovlen = batch->part_count};
 	kernel_force_send_buffer(kernel, batch->bytes + (64 << 10));
 	while (sendmsg(mnl_socket_get_fd(kernel->socket), &header, 0) < 0)
 		if (errno != EINTR)
@@ -324,7 +327,8 @@ static void note_answer(const struct batch *batch, const struct nlmsghdr *messag
 {
 	uint32_t index = message->nlmsg_seq - batch->first;
 	const struct nlmsgerr *answer = mnl_nlmsg_get_payload(message);
-	if (message->nlmsg_type != NLMSG_ERROR || index >= batch->messages || mnl_nlmsg_get_payload_len(message) < sizeof(answer->error))
+	if (message->nlmsg_type != NLMSG_ERROR || index >= batch->messages ||
+		mnl_nlmsg_get_payload_len(message) < sizeof(answer->error))
 		return;
 	if (!answer->error) {
 		outcome->committed |= index == batch->messages - 1;
@@ -353,7 +357,8 @@ static int read_answers(struct kernel *kernel, const struct batch *batch, struct
 }
 
 /* The begin and the end of the batch speak for no change. */
-static int refused(const struct batch *batch, const struct changes *changes, const struct outcome *outcome, struct refusal *refusal)
+static int refused(
+	const struct batch *batch, const struct changes *changes, const struct outcome *outcome, struct refusal *refusal)
 {
 	uint32_t index = outcome->sequence - batch->first;
 	bool whole = index == 0 || index == batch->messages - 1;
@@ -363,7 +368,8 @@ static int refused(const struct batch *batch, const struct changes *changes, con
 	return 1;
 }
 
-static int send_and_judge(struct kernel *kernel, struct batch *batch, const struct changes *changes, uint32_t before, struct refusal *refusal)
+static int send_and_judge(
+	struct kernel *kernel, struct batch *batch, const struct changes *changes, uint32_t before, struct refusal *refusal)
 {
 	struct outcome outcome = {0};
 	uint32_t after;

@@ -1,10 +1,11 @@
 /*
  * The connections that stand, made known to conntrack.
  *
- * Until a firewall asks for its state, conntrack sees nothing; the next packet of a standing connection then looks like the first of a
- * new one, and a strict policy cuts it. So each connected TCP and UDP socket is listed (inet_diag) and given an entry that has
- * seen both ways. The entry cannot know the sequence numbers, so it is liberal about the window, as an entry that conntrack itself picks
- * up in the middle of a connection is. Where conntrack has been quicker, its entry is only marked as having seen a reply.
+ * Until a firewall asks for its state, conntrack sees nothing; the next packet of a standing connection then looks like the first
+ * of a new one, and a strict policy cuts it. So each connected TCP and UDP socket is listed (inet_diag) and given an entry that
+ * has seen both ways. The entry cannot know the sequence numbers, so it is liberal about the window, as an entry that conntrack
+ * itself picks up in the middle of a connection is. Where conntrack has been quicker, its entry is only marked as having seen a
+ * reply.
  */
 #include "agent/kernel/kernel.h"
 #include <arpa/inet.h>
@@ -28,11 +29,12 @@
 #define GROUP 64 /* requests in one send: their answers fit any buffer */
 #define ROUNDS 6
 #define ENTRY_STATUS (IPS_CONFIRMED | IPS_SEEN_REPLY | IPS_ASSURED)
-#define CONNECTED                                                                                                          \
-	(1 << TCP_ESTABLISHED | 1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 | 1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK | 1 << TCP_CLOSING)
+#define CONNECTED                                                                                                                \
+	(1 << TCP_ESTABLISHED | 1 << TCP_FIN_WAIT1 | 1 << TCP_FIN_WAIT2 | 1 << TCP_CLOSE_WAIT | 1 << TCP_LAST_ACK |              \
+		1 << TCP_CLOSING)
 
 struct connection {
-	uint8_t family, protocol; /* AF_INET, AF_INET6 */
+	uint8_t family, protocol;		/* AF_INET, AF_INET6 */
 	uint16_t source_port, destination_port; /* network order, as the addresses */
 	uint32_t source[4], destination[4];
 };
@@ -96,7 +98,8 @@ static int take_socket(const struct nlmsghdr *message, void *data)
 	memcpy(connection.source, socket->id.idiag_src, sizeof(connection.source));
 	memcpy(connection.destination, socket->id.idiag_dst, sizeof(connection.destination));
 	unmap(&connection);
-	if ((connection.family != AF_INET && connection.family != AF_INET6) || !connection.destination_port || on_loopback(&connection))
+	if ((connection.family != AF_INET && connection.family != AF_INET6) || !connection.destination_port ||
+		on_loopback(&connection))
 		return 0;
 	return keep_connection(all, &connection);
 }
@@ -161,14 +164,16 @@ static void fill_tuple(struct nf_conntrack *entry, const struct connection *conn
 
 static void fill_tcp(struct nf_conntrack *entry)
 {
-	static const enum nf_conntrack_attr flags[] = {ATTR_TCP_FLAGS_ORIG, ATTR_TCP_FLAGS_REPL, ATTR_TCP_MASK_ORIG, ATTR_TCP_MASK_REPL};
+	static const enum nf_conntrack_attr flags[] = {
+		ATTR_TCP_FLAGS_ORIG, ATTR_TCP_FLAGS_REPL, ATTR_TCP_MASK_ORIG, ATTR_TCP_MASK_REPL};
 	nfct_set_attr_u8(entry, ATTR_TCP_STATE, TCP_CONNTRACK_ESTABLISHED);
 	for (int i = 0; i < 4; i++)
 		nfct_set_attr_u8(entry, flags[i], IP_CT_TCP_FLAG_BE_LIBERAL);
 }
 
 /* `make`: a new entry; else only the status of the one that is there. */
-static struct nlmsghdr *entry_request(uint8_t *buffer, const struct connection *connection, bool make, unsigned seconds, uint32_t sequence)
+static struct nlmsghdr *entry_request(
+	uint8_t *buffer, const struct connection *connection, bool make, unsigned seconds, uint32_t sequence)
 {
 	struct nf_conntrack *entry = nfct_new();
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
@@ -209,7 +214,7 @@ static void take_answers(struct group *group, const uint8_t *buffer, size_t leng
 		uint32_t index = message->nlmsg_seq - group->first;
 		const struct nlmsgerr *answer = mnl_nlmsg_get_payload(message);
 		if (message->nlmsg_type != NLMSG_ERROR || index >= group->count || group->errors[index] <= 0 ||
-		    mnl_nlmsg_get_payload_len(message) < sizeof(answer->error))
+			mnl_nlmsg_get_payload_len(message) < sizeof(answer->error))
 			continue;
 		group->errors[index] = answer->error;
 		group->answered++;
@@ -222,7 +227,8 @@ static int send_group(struct kernel *kernel, struct group *group, bool make, uns
 	group->answered = 0;
 	group->first = kernel->sequence + 1;
 	for (size_t i = 0; i < group->count; i++) {
-		struct nlmsghdr *request = entry_request(group->buffer + used, group->members[i], make, seconds, kernel_sequence(kernel));
+		struct nlmsghdr *request =
+			entry_request(group->buffer + used, group->members[i], make, seconds, kernel_sequence(kernel));
 		if (!request)
 			return -ENOMEM;
 		used += MNL_ALIGN(request->nlmsg_len);
@@ -241,8 +247,8 @@ static int send_group(struct kernel *kernel, struct group *group, bool make, uns
 }
 
 /*
- * Counts what is done and keeps what has to be tried the other way: a new entry that was there already (-EEXIST) is corrected, and
- * one to be corrected that has gone since (-ENOENT) is made.
+ * Counts what is done and keeps what has to be tried the other way: a new entry that was there already (-EEXIST) is corrected,
+ * and one to be corrected that has gone since (-ENOENT) is made.
  */
 static int judge_group(struct group *group, int other_way, size_t *adopted)
 {

@@ -2,8 +2,9 @@
  * Rules of a dump as steps.
  *
  * The registers are followed symbolically: a load notes which key stands in a register, masks and byte swaps are noted
- * there, and a test becomes the step that says the same. So the numbering of the registers, the order of loads and the several ways to
- * write a range or a short prefix do not matter. Whatever is not exactly understood is STEP_FOREIGN, which equals nothing.
+ * there, and a test becomes the step that says the same. So the numbering of the registers, the order of loads and the several
+ * ways to write a range or a short prefix do not matter. Whatever is not exactly understood is STEP_FOREIGN, which equals
+ * nothing.
  */
 #include "agent/kernel/kernel.h"
 #include <errno.h>
@@ -21,7 +22,7 @@
 struct slot {
 	bool used, network, fresh; /* fresh: no mask yet */
 	enum key key;
-	u128 mask;       /* 0: all bits */
+	u128 mask;	 /* 0: all bits */
 	unsigned length; /* bytes loaded: fewer than the key has where a prefix of it is looked at */
 };
 
@@ -94,8 +95,9 @@ static void read_meta_or_ct(struct reader *reader, const struct nftnl_expr *expr
 	bool meta = origin == ORIGIN_META;
 	uint32_t what = nftnl_expr_get_u32(expression, meta ? NFTNL_EXPR_META_KEY : NFTNL_EXPR_CT_KEY);
 	uint32_t target = nftnl_expr_get_u32(expression, meta ? NFTNL_EXPR_META_DREG : NFTNL_EXPR_CT_DREG);
-	bool plain = meta ? !nftnl_expr_is_set(expression, NFTNL_EXPR_META_SREG)
-			  : !nftnl_expr_is_set(expression, NFTNL_EXPR_CT_SREG) && !nftnl_expr_is_set(expression, NFTNL_EXPR_CT_DIR);
+	bool plain =
+		meta ? !nftnl_expr_is_set(expression, NFTNL_EXPR_META_SREG)
+		     : !nftnl_expr_is_set(expression, NFTNL_EXPR_CT_SREG) && !nftnl_expr_is_set(expression, NFTNL_EXPR_CT_DIR);
 	const struct key_form *form;
 	for (int key = 0; (form = key_form((enum key)key)); key++)
 		if (plain && form->origin == origin && form->where == what) {
@@ -172,7 +174,8 @@ static void read_bitwise(struct reader *reader, const struct nftnl_expr *express
 	const uint8_t *mask = nftnl_expr_get(expression, NFTNL_EXPR_BITWISE_MASK, &mask_length);
 	const uint8_t *flip = nftnl_expr_get(expression, NFTNL_EXPR_BITWISE_XOR, &xor_length);
 	const struct slot *from = slot_at(reader, source);
-	bool plain = nftnl_expr_get_u32(expression, NFTNL_EXPR_BITWISE_OP) == NFT_BITWISE_BOOL && mask && flip && all_zero(flip, xor_length);
+	bool plain = nftnl_expr_get_u32(expression, NFTNL_EXPR_BITWISE_OP) == NFT_BITWISE_BOOL && mask && flip &&
+		     all_zero(flip, xor_length);
 	if (!plain || !from || !from->fresh || from->length != mask_length || key_form(from->key)->length != mask_length) {
 		forget(reader, target);
 		return;
@@ -280,7 +283,8 @@ static bool ordered(const struct slot *slot, uint32_t length)
 
 static void read_compare(struct reader *reader, const struct nftnl_expr *expression)
 {
-	uint32_t length = 0, number = nftnl_expr_get_u32(expression, NFTNL_EXPR_CMP_SREG), op = nftnl_expr_get_u32(expression, NFTNL_EXPR_CMP_OP);
+	uint32_t length = 0, number = nftnl_expr_get_u32(expression, NFTNL_EXPR_CMP_SREG),
+		 op = nftnl_expr_get_u32(expression, NFTNL_EXPR_CMP_OP);
 	const uint8_t *bytes = nftnl_expr_get(expression, NFTNL_EXPR_CMP_DATA, &length);
 	const struct slot *slot = slot_at(reader, number);
 	if (!slot || !bytes || !length || length > 16)
@@ -309,8 +313,8 @@ static void read_range(struct reader *reader, const struct nftnl_expr *expressio
 }
 
 /*
- * The keys that stand side by side from a register on.  How many are meant is not said by the rule but by the set, so all that were
- * loaded for this look-up are taken: the slots are emptied after it.
+ * The keys that stand side by side from a register on.  How many are meant is not said by the rule but by the set, so all that
+ * were loaded for this look-up are taken: the slots are emptied after it.
  */
 static bool gather(struct reader *reader, uint32_t number, struct step *step)
 {
@@ -339,7 +343,8 @@ static void read_lookup(struct reader *reader, const struct nftnl_expr *expressi
 	step->negated = flags & NFT_LOOKUP_F_INV;
 	step->object = keep(reader, nftnl_expr_get_str(expression, NFTNL_EXPR_LOOKUP_SET));
 	bool understood = gather(reader, nftnl_expr_get_u32(expression, NFTNL_EXPR_LOOKUP_SREG), step);
-	if (!understood || flags & ~(uint32_t)NFT_LOOKUP_F_INV || (map && nftnl_expr_get_u32(expression, NFTNL_EXPR_LOOKUP_DREG) != NFT_REG_VERDICT))
+	if (!understood || flags & ~(uint32_t)NFT_LOOKUP_F_INV ||
+		(map && nftnl_expr_get_u32(expression, NFTNL_EXPR_LOOKUP_DREG) != NFT_REG_VERDICT))
 		*step = (struct step){.kind = STEP_FOREIGN};
 }
 
@@ -348,7 +353,8 @@ static bool read_limit(const struct nftnl_expr *expression, struct step *step)
 	step->rate = nftnl_expr_get_u64(expression, NFTNL_EXPR_LIMIT_RATE);
 	step->seconds = nftnl_expr_get_u64(expression, NFTNL_EXPR_LIMIT_UNIT);
 	step->burst = nftnl_expr_get_u32(expression, NFTNL_EXPR_LIMIT_BURST);
-	return nftnl_expr_get_u32(expression, NFTNL_EXPR_LIMIT_TYPE) == NFT_LIMIT_PKTS && !nftnl_expr_get_u32(expression, NFTNL_EXPR_LIMIT_FLAGS);
+	return nftnl_expr_get_u32(expression, NFTNL_EXPR_LIMIT_TYPE) == NFT_LIMIT_PKTS &&
+	       !nftnl_expr_get_u32(expression, NFTNL_EXPR_LIMIT_FLAGS);
 }
 
 struct stateful {
@@ -373,7 +379,8 @@ static void read_dynset(struct reader *reader, const struct nftnl_expr *expressi
 	step->object = keep(reader, nftnl_expr_get_str(expression, NFTNL_EXPR_DYNSET_SET_NAME));
 	nftnl_expr_expr_foreach(expression, read_stateful, &stateful);
 	bool understood = gather(reader, nftnl_expr_get_u32(expression, NFTNL_EXPR_DYNSET_SREG_KEY), step);
-	understood = understood && stateful.limits == 1 && !stateful.others && !nftnl_expr_is_set(expression, NFTNL_EXPR_DYNSET_SREG_DATA);
+	understood = understood && stateful.limits == 1 && !stateful.others &&
+		     !nftnl_expr_is_set(expression, NFTNL_EXPR_DYNSET_SREG_DATA);
 	understood = understood && nftnl_expr_get_u32(expression, NFTNL_EXPR_DYNSET_OP) == NFT_DYNSET_OP_UPDATE;
 	understood = understood && !(nftnl_expr_get_u32(expression, NFTNL_EXPR_DYNSET_FLAGS) & NFT_DYNSET_F_INV);
 	if (!understood || nftnl_expr_get_u64(expression, NFTNL_EXPR_DYNSET_TIMEOUT))
@@ -383,7 +390,7 @@ static void read_dynset(struct reader *reader, const struct nftnl_expr *expressi
 static void read_objref(struct reader *reader, const struct nftnl_expr *expression)
 {
 	if (!nftnl_expr_is_set(expression, NFTNL_EXPR_OBJREF_IMM_NAME) ||
-	    nftnl_expr_get_u32(expression, NFTNL_EXPR_OBJREF_IMM_TYPE) != NFT_OBJECT_COUNTER) {
+		nftnl_expr_get_u32(expression, NFTNL_EXPR_OBJREF_IMM_TYPE) != NFT_OBJECT_COUNTER) {
 		foreign(reader);
 		return;
 	}
@@ -394,8 +401,8 @@ static void read_objref(struct reader *reader, const struct nftnl_expr *expressi
 static void read_log(struct reader *reader, const struct nftnl_expr *expression)
 {
 	if (!nftnl_expr_is_set(expression, NFTNL_EXPR_LOG_GROUP) || nftnl_expr_is_set(expression, NFTNL_EXPR_LOG_LEVEL) ||
-	    nftnl_expr_get_u32(expression, NFTNL_EXPR_LOG_FLAGS) || nftnl_expr_get_u32(expression, NFTNL_EXPR_LOG_SNAPLEN) ||
-	    nftnl_expr_get_u16(expression, NFTNL_EXPR_LOG_QTHRESHOLD)) {
+		nftnl_expr_get_u32(expression, NFTNL_EXPR_LOG_FLAGS) || nftnl_expr_get_u32(expression, NFTNL_EXPR_LOG_SNAPLEN) ||
+		nftnl_expr_get_u16(expression, NFTNL_EXPR_LOG_QTHRESHOLD)) {
 		foreign(reader);
 		return;
 	}
@@ -419,7 +426,8 @@ static void read_reject(struct reader *reader, const struct nftnl_expr *expressi
 
 int decode_verdict(void *ctx, uint32_t code, const char *chain, enum nft_verdict *verdict, const char **out)
 {
-	static const enum nft_verdict all[] = {NFT_VERDICT_ACCEPT, NFT_VERDICT_DROP, NFT_VERDICT_RETURN, NFT_VERDICT_JUMP, NFT_VERDICT_GOTO};
+	static const enum nft_verdict all[] = {
+		NFT_VERDICT_ACCEPT, NFT_VERDICT_DROP, NFT_VERDICT_RETURN, NFT_VERDICT_JUMP, NFT_VERDICT_GOTO};
 	*out = NULL;
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
 		if (verdict_code(all[i]) != code)
@@ -440,8 +448,9 @@ static void read_immediate(struct reader *reader, const struct nftnl_expr *expre
 	int status = 1;
 	if (nftnl_expr_get_u32(expression, NFTNL_EXPR_IMM_DREG) == NFT_REG_VERDICT)
 		status = decode_verdict(reader->ctx, nftnl_expr_get_u32(expression, NFTNL_EXPR_IMM_VERDICT),
-			nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_CHAIN) ? nftnl_expr_get_str(expression, NFTNL_EXPR_IMM_CHAIN) : NULL, &verdict,
-			&chain);
+			nftnl_expr_is_set(expression, NFTNL_EXPR_IMM_CHAIN) ? nftnl_expr_get_str(expression, NFTNL_EXPR_IMM_CHAIN)
+									    : NULL,
+			&verdict, &chain);
 	if (status < 0)
 		reader->status = status;
 	if (status) {
@@ -474,9 +483,20 @@ static const struct {
 	const char *name;
 	void (*read)(struct reader *reader, const struct nftnl_expr *expression);
 } readers[] = {
-	{"meta", read_meta}, {"ct", read_ct}, {"payload", read_payload}, {"bitwise", read_bitwise}, {"byteorder", read_byteorder},
-	{"cmp", read_compare}, {"range", read_range}, {"lookup", read_lookup}, {"dynset", read_dynset}, {"objref", read_objref},
-	{"limit", read_plain_limit}, {"log", read_log}, {"reject", read_reject}, {"immediate", read_immediate},
+	{"meta", read_meta},
+	{"ct", read_ct},
+	{"payload", read_payload},
+	{"bitwise", read_bitwise},
+	{"byteorder", read_byteorder},
+	{"cmp", read_compare},
+	{"range", read_range},
+	{"lookup", read_lookup},
+	{"dynset", read_dynset},
+	{"objref", read_objref},
+	{"limit", read_plain_limit},
+	{"log", read_log},
+	{"reject", read_reject},
+	{"immediate", read_immediate},
 };
 
 static int read_expression(struct nftnl_expr *expression, void *data)

@@ -47,12 +47,12 @@ static void *grown(void *ctx, void *array, size_t count, size_t size)
 }
 
 /* One more place at the end of an array, or NULL. */
-#define PLACE(dump, array, count)                                                                                          \
-	({                                                                                                                 \
-		void *more = grown((dump)->ctx, (dump)->array, (dump)->count, sizeof(*(dump)->array));                      \
-		if (more)                                                                                                  \
-			(dump)->array = more;                                                                              \
-		more ? &(dump)->array[(dump)->count++] : NULL;                                                             \
+#define PLACE(dump, array, count)                                                                                                \
+	({                                                                                                                       \
+		void *more = grown((dump)->ctx, (dump)->array, (dump)->count, sizeof(*(dump)->array));                           \
+		if (more)                                                                                                        \
+			(dump)->array = more;                                                                                    \
+		more ? &(dump)->array[(dump)->count++] : NULL;                                                                   \
 	})
 
 /* A request with the table's name as its only attribute (0: none). */
@@ -110,7 +110,8 @@ static int fill_chain(struct dump *dump, const struct nftnl_chain *from)
 	if (!chain)
 		return -ENOMEM;
 	bool base = nftnl_chain_is_set(from, NFTNL_CHAIN_HOOKNUM);
-	*chain = (struct chain){.name = talloc_strdup(dump->ctx, nftnl_chain_get_str(from, NFTNL_CHAIN_NAME)), .hook = chain_hook_of(from)};
+	*chain = (struct chain){
+		.name = talloc_strdup(dump->ctx, nftnl_chain_get_str(from, NFTNL_CHAIN_NAME)), .hook = chain_hook_of(from)};
 	chain->policy_drop = base && nftnl_chain_get_u32(from, NFTNL_CHAIN_POLICY) == NF_DROP;
 	chain->foreign = !chain_is_ours(from, chain->hook) || (base && dump->dormant);
 	return chain->name ? 0 : -ENOMEM;
@@ -232,8 +233,8 @@ static int dump_members(struct dump *dump, struct set *set)
 	struct member_dump members = {.ctx = dump->ctx, .set = set};
 	if (set->foreign || set->kind == SET_METER || set->kind == SET_TIMED)
 		return 0;
-	struct nlmsghdr *request =
-		nftnl_nlmsg_build_hdr((char *)buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, kernel_sequence(dump->kernel));
+	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(
+		(char *)buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, kernel_sequence(dump->kernel));
 	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, dump->table);
 	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set->name);
 	int status = kernel_request(dump->kernel, request, take_members, &members);
@@ -336,8 +337,14 @@ static int assemble(struct dump *dump, struct ruleset *out)
 	if (!status)
 		status = base_chains_first(dump);
 	talloc_free(dump->rules);
-	*out = (struct ruleset){.table = out->table, .exists = true, .chains = dump->chains, .chain_count = dump->chain_count, .sets = dump->sets,
-		.set_count = dump->set_count, .counters = dump->counters, .counter_count = dump->counter_count};
+	*out = (struct ruleset){.table = out->table,
+		.exists = true,
+		.chains = dump->chains,
+		.chain_count = dump->chain_count,
+		.sets = dump->sets,
+		.set_count = dump->set_count,
+		.counters = dump->counters,
+		.counter_count = dump->counter_count};
 	return status;
 }
 

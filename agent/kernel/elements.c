@@ -3,7 +3,8 @@
  *
  * One message holds at most ELEMENTS_BYTES of members, far below the 64 KB where the length of a netlink attribute wraps around
  * and the kernel would silently see fewer.  An interval of one key is two elements, its first value and, marked as an end, the
- * first value behind it; where it reaches to the last value there is no end.  Several keys with ranges are one element with two keys.
+ * first value behind it; where it reaches to the last value there is no end.  Several keys with ranges are one element with two
+ * keys.
  */
 #include "agent/kernel/kernel.h"
 #include <arpa/inet.h>
@@ -184,8 +185,8 @@ static int open_message(struct writer *writer)
 		close_message(writer);
 	if (writer->message)
 		return 0;
-	int status = writer->start(writer->data, writer->delete ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM, writer->delete ? 0 : NLM_F_CREATE,
-		&writer->message);
+	int status = writer->start(writer->data, writer->delete ? NFT_MSG_DELSETELEM : NFT_MSG_NEWSETELEM,
+		writer->delete ? 0 : NLM_F_CREATE, &writer->message);
 	if (status)
 		return status;
 	mnl_attr_put_strz(writer->message, NFTA_SET_ELEM_LIST_TABLE, writer->table);
@@ -286,7 +287,9 @@ static int put_concatenation(struct writer *writer, const struct element *elemen
 		store_last(set->keys[i], element, i, last + offset);
 		offset += padded(set->keys[i]);
 	}
-	return put_element(writer, (struct raw_element){.key = first, .key_end = set->interval ? last : NULL, .data = set->kind == SET_MAP ? element : NULL});
+	return put_element(writer,
+		(struct raw_element){
+			.key = first, .key_end = set->interval ? last : NULL, .data = set->kind == SET_MAP ? element : NULL});
 }
 
 static int put_one(struct writer *writer, const struct element *element)

@@ -1,9 +1,9 @@
 /*
  * From one wanted ruleset to the kernel.
  *
- * The first time there is a step before: base chains that hold no more than `ct state established accept` and let everything pass. They switch
- * conntrack on, the standing connections are made known to it, and only then the real rules come.  A table that holds just that
- * step, left by a program that was killed in between, is taken up there.
+ * The first time there is a step before: base chains that hold no more than `ct state established accept` and let everything
+ * pass. They switch conntrack on, the standing connections are made known to it, and only then the real rules come.  A table that
+ * holds just that step, left by a program that was killed in between, is taken up there.
  *
  * Every commit is bound to the generation that its difference was computed from.
  */
@@ -43,8 +43,8 @@ static int first_ruleset(void *ctx, const struct ruleset *wanted, struct ruleset
 	*out = (struct ruleset){.table = wanted->table, .exists = true, .chains = chains};
 	for (size_t i = 0; i < wanted->chain_count && out->chain_count < BASE_CHAINS_MAX; i++)
 		if (wanted->chains[i].hook != HOOK_NONE)
-			chains[out->chain_count++] =
-				(struct chain){.name = wanted->chains[i].name, .hook = wanted->chains[i].hook, .rules = &first_rule, .count = 1};
+			chains[out->chain_count++] = (struct chain){
+				.name = wanted->chains[i].name, .hook = wanted->chains[i].hook, .rules = &first_rule, .count = 1};
 	return 0;
 }
 
@@ -61,7 +61,8 @@ static bool just_first_step(const struct ruleset *ruleset)
 	if (ruleset->chain_count != base_chains(ruleset) || ruleset->set_count || ruleset->counter_count)
 		return false;
 	for (size_t i = 0; i < ruleset->chain_count; i++)
-		if (ruleset->chains[i].policy_drop || ruleset->chains[i].count != 1 || !nft_rule_equal(&ruleset->chains[i].rules[0], &first_rule))
+		if (ruleset->chains[i].policy_drop || ruleset->chains[i].count != 1 ||
+			!nft_rule_equal(&ruleset->chains[i].rules[0], &first_rule))
 			return false;
 	return true;
 }
@@ -97,7 +98,8 @@ static int removal(void *ctx, const char *table, const struct ruleset *observed,
 	return 0;
 }
 
-static int difference(const struct install *install, void *ctx, const struct ruleset *observed, const struct ruleset *wanted, struct changes **out)
+static int difference(const struct install *install, void *ctx, const struct ruleset *observed, const struct ruleset *wanted,
+	struct changes **out)
 {
 	int status = check_owner(install, observed);
 	if (status)
@@ -132,8 +134,8 @@ static int try_once(const struct install *install, void *ctx, const struct rules
 }
 
 /*
- * Until one commit meets the generation that it was made for. An unknown outcome is settled by the next dump: if nothing differs then,
- * it was a commit, and its changes are the answer.
+ * Until one commit meets the generation that it was made for. An unknown outcome is settled by the next dump: if nothing differs
+ * then, it was a commit, and its changes are the answer.
  */
 static int settle(const struct install *install, const struct ruleset *wanted, struct changes **changes)
 {

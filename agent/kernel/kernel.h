@@ -13,7 +13,7 @@ struct mnl_socket;
 
 #define MESSAGE_ROOM (64 * 1024)  /* no message of ours is longer */
 #define RECEIVE_ROOM (128 * 1024) /* no answer of the kernel is longer */
-#define RULE_STEPS_MAX 120        /* expressions that the kernel takes in a rule: 128 */
+#define RULE_STEPS_MAX 120	  /* expressions that the kernel takes in a rule: 128 */
 
 struct kernel {
 	struct mnl_socket *socket;
@@ -38,11 +38,11 @@ enum key_origin { ORIGIN_META, ORIGIN_CT, ORIGIN_PAYLOAD };
 struct key_form {
 	enum key key;
 	enum key_origin origin;
-	uint32_t where;    /* meta or ct key; payload: base */
-	uint32_t offset;   /* payload */
-	uint8_t length;    /* bytes in a register */
-	uint8_t datatype;  /* nft's number for it, so that nft can list our sets */
-	bool host_order;   /* a number in the byte order of the host; all others compare as bytes */
+	uint32_t where;	  /* meta or ct key; payload: base */
+	uint32_t offset;  /* payload */
+	uint8_t length;	  /* bytes in a register */
+	uint8_t datatype; /* nft's number for it, so that nft can list our sets */
+	bool host_order;  /* a number in the byte order of the host; all others compare as bytes */
 };
 #define DATATYPE_IFNAME 41
 const struct key_form *key_form(enum key key);
@@ -70,7 +70,8 @@ int encode_elements(const char *table, const struct set *set, bool delete, messa
 
 /* decode.c */
 int decode_rule(void *ctx, const struct nftnl_rule *from, struct nft_rule *out);
-int decode_verdict(void *ctx, uint32_t code, const char *chain, enum nft_verdict *verdict, const char **out); /* 1: none of ours */
+int decode_verdict(
+	void *ctx, uint32_t code, const char *chain, enum nft_verdict *verdict, const char **out); /* 1: none of ours */
 
 /* members.c: sets and their members as they come from a dump */
 /* One key: its values, or the borders of its intervals; several keys: whole elements. */

@@ -2,8 +2,8 @@
  * Sets of a dump, and their members.
  *
  * The dump of a set is a list in any order, in which a member can stand twice while the kernel rebuilds its table; so all are
- * gathered, sorted, and only then made into intervals. A set that holds its keys in another way than ours is foreign, for a rule of ours would
- * look up the wrong bytes in it.
+ * gathered, sorted, and only then made into intervals. A set that holds its keys in another way than ours is foreign, for a rule
+ * of ours would look up the wrong bytes in it.
  */
 #include "agent/kernel/kernel.h"
 #include <arpa/inet.h>
@@ -78,7 +78,8 @@ static bool has_host_order(const struct set *set)
 /* Are the keys held in network order, as ours are? */
 static bool held_as_ours(const struct set *set, const struct notes *notes)
 {
-	return !has_host_order(set) || set->interval || notes->count || (set->key_count == 1 && notes->order == NFT_ORDER_NETWORK);
+	return !has_host_order(set) || set->interval || notes->count ||
+	       (set->key_count == 1 && notes->order == NFT_ORDER_NETWORK);
 }
 
 static bool read_kind(uint32_t flags, struct set *out)
@@ -103,7 +104,8 @@ int decode_set(void *ctx, const struct nftnl_set *from, struct set *out)
 	uint32_t length = 0, flags = nftnl_set_get_u32(from, NFTNL_SET_FLAGS);
 	unsigned expressions = 0;
 	const void *data = nftnl_set_get_data(from, NFTNL_SET_USERDATA, &length);
-	*out = (struct set){.name = talloc_strdup(ctx, nftnl_set_get_str(from, NFTNL_SET_NAME)), .interval = flags & NFT_SET_INTERVAL};
+	*out = (struct set){
+		.name = talloc_strdup(ctx, nftnl_set_get_str(from, NFTNL_SET_NAME)), .interval = flags & NFT_SET_INTERVAL};
 	if (!out->name)
 		return -ENOMEM;
 	if (data && nftnl_udata_parse(data, length, read_note, &notes) < 0)
@@ -133,9 +135,7 @@ struct raw {
 static const struct nlattr *inside(const struct nlattr *nest, uint16_t type)
 {
 	const struct nlattr *attribute;
-	mnl_attr_for_each_nested(attribute, nest)
-		if (mnl_attr_get_type(attribute) == type)
-			return attribute;
+	mnl_attr_for_each_nested(attribute, nest) if (mnl_attr_get_type(attribute) == type) return attribute;
 	return NULL;
 }
 
@@ -160,7 +160,8 @@ static void read_raw(const struct nlattr *nest, struct raw *raw)
 {
 	const struct nlattr *attribute;
 	*raw = (struct raw){0};
-	mnl_attr_for_each_nested(attribute, nest) {
+	mnl_attr_for_each_nested(attribute, nest)
+	{
 		uint16_t type = mnl_attr_get_type(attribute);
 		if (type == NFTA_SET_ELEM_KEY)
 			raw->key = value_of(attribute, &raw->key_length);
@@ -224,7 +225,8 @@ static int take_member(void *ctx, const struct set *set, const struct nlattr *ne
 	const char *chain = NULL;
 	read_raw(nest, &raw);
 	bool end = raw.flags & NFT_SET_ELEM_INTERVAL_END;
-	if (raw.odd || raw.key_length != whole_length(set) || (raw.key_end && (raw.end_length != raw.key_length || set->key_count == 1))) {
+	if (raw.odd || raw.key_length != whole_length(set) ||
+		(raw.key_end && (raw.end_length != raw.key_length || set->key_count == 1))) {
 		members->foreign = true;
 		return 0;
 	}
@@ -249,12 +251,11 @@ int decode_members(void *ctx, const struct set *set, const struct nlmsghdr *mess
 {
 	const struct nlattr *attribute, *nest;
 	int status = 0;
-	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg)) {
+	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg))
+	{
 		if (mnl_attr_get_type(attribute) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested(nest, attribute)
-			if (!status)
-				status = take_member(ctx, set, nest, members);
+		mnl_attr_for_each_nested(nest, attribute) if (!status) status = take_member(ctx, set, nest, members);
 	}
 	return status;
 }
@@ -296,7 +297,8 @@ static size_t pair_points(const struct set *set, struct point *points, size_t co
 		}
 		if (point->end || open || (found && elements[found - 1].first[0] == point->value))
 			continue;
-		elements[found++] = (struct element){.first = {point->value}, .last = {point->value}, .verdict = point->verdict, .chain = point->chain};
+		elements[found++] = (struct element){
+			.first = {point->value}, .last = {point->value}, .verdict = point->verdict, .chain = point->chain};
 		open = set->interval;
 	}
 	if (open)

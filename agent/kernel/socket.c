@@ -47,7 +47,8 @@ static int prepare(struct kernel *kernel)
 	set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, RECEIVE_BUFFER);
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)))
 		return -errno;
-	setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)); /* errors without an echo of the message: more of them fit */
+	setsockopt(
+		fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)); /* errors without an echo of the message: more of them fit */
 	return 0;
 }
 
@@ -173,9 +174,10 @@ static int take_generation(const struct nlmsghdr *message, void *data)
 {
 	const struct nlattr *attribute;
 	uint32_t *generation = data;
-	mnl_attr_for_each(attribute, message, sizeof(struct nfgenmsg))
-		if (mnl_attr_get_type(attribute) == NFTA_GEN_ID && mnl_attr_get_payload_len(attribute) == sizeof(uint32_t))
-			*generation = ntohl(mnl_attr_get_u32(attribute));
+	mnl_attr_for_each(attribute, message,
+		sizeof(struct nfgenmsg)) if (mnl_attr_get_type(attribute) == NFTA_GEN_ID &&
+					     mnl_attr_get_payload_len(attribute) == sizeof(uint32_t)) *generation =
+		ntohl(mnl_attr_get_u32(attribute));
 	return 0;
 }
 
@@ -183,7 +185,8 @@ int kernel_generation(struct kernel *kernel, uint32_t *generation)
 {
 	uint8_t buffer[256] __attribute__((aligned(8)));
 	*generation = 0;
-	struct nlmsghdr *request = nftnl_nlmsg_build_hdr((char *)buffer, NFT_MSG_GETGEN, AF_UNSPEC, NLM_F_ACK, kernel_sequence(kernel));
+	struct nlmsghdr *request =
+		nftnl_nlmsg_build_hdr((char *)buffer, NFT_MSG_GETGEN, AF_UNSPEC, NLM_F_ACK, kernel_sequence(kernel));
 	int status = kernel_request(kernel, request, take_generation, generation);
 	return !status && !*generation ? -EPROTO : status;
 }

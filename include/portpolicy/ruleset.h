@@ -145,7 +145,7 @@ bool nft_rule_equal(const struct nft_rule *a, const struct nft_rule *b); /* by m
 
 /* The changes that make `observed` into `wanted`, in an order that the kernel takes in one batch. */
 enum change_kind {
-	CHANGE_TABLE_ADD, CHANGE_COUNTER_ADD, CHANGE_SET_ADD, CHANGE_ELEMENTS_ADD, CHANGE_ELEMENTS_DELETE, CHANGE_CHAIN_ADD, CHANGE_CHAIN_POLICY,
+	CHANGE_TABLE_ADD, CHANGE_COUNTER_ADD, CHANGE_SET_ADD /* without its members */, CHANGE_ELEMENTS_ADD, CHANGE_ELEMENTS_DELETE, CHANGE_CHAIN_ADD, CHANGE_CHAIN_POLICY,
 	CHANGE_RULE_ADD,      /* at the end of the chain */
 	CHANGE_RULES_FLUSH,   /* all rules of the chain */
 	CHANGE_CHAIN_DELETE, CHANGE_SET_DELETE, CHANGE_COUNTER_DELETE, CHANGE_TABLE_DELETE,

@@ -5,19 +5,20 @@
  * writes for the same meaning are read too.
  */
 #include "agent/kernel/kernel.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
 #include <errno.h>
-#include <cmocka.h>
 #include <libmnl/libmnl.h>
 #include <libnftnl/common.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <linux/netfilter/nf_tables.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
 #include <talloc.h>
+
+#include <cmocka.h> /* behind the headers that it needs */
 
 #define ADDRESS6 ((u128)0x20010db800000000 << 64)
 #define ETH0 ((u128)0x65746830 << 88)
@@ -52,23 +53,36 @@ static void check_rule(const struct step *steps, size_t count)
 }
 
 #define KEY1(name) .keys = {name}, .key_count = 1
-#define CHECK(...)                                                                                                         \
-	do {                                                                                                               \
-		const struct step steps[] = {__VA_ARGS__};                                                                 \
-		check_rule(steps, sizeof(steps) / sizeof(*steps));                                                         \
+#define CHECK(...)                                                                                                               \
+	do {                                                                                                                     \
+		const struct step steps[] = {__VA_ARGS__};                                                                       \
+		check_rule(steps, sizeof(steps) / sizeof(*steps));                                                               \
 	} while (0)
-#define IPV4 {.kind = STEP_COMPARE, KEY1(KEY_NFPROTO), .first = 2}
-#define IPV6 {.kind = STEP_COMPARE, KEY1(KEY_NFPROTO), .first = 10}
-#define PROTOCOL(number) {.kind = STEP_COMPARE, KEY1(KEY_L4PROTO), .first = number}
+#define IPV4                                                                                                                     \
+	{                                                                                                                        \
+		.kind = STEP_COMPARE, KEY1(KEY_NFPROTO), .first = 2                                                              \
+	}
+#define IPV6                                                                                                                     \
+	{                                                                                                                        \
+		.kind = STEP_COMPARE, KEY1(KEY_NFPROTO), .first = 10                                                             \
+	}
+#define PROTOCOL(number)                                                                                                         \
+	{                                                                                                                        \
+		.kind = STEP_COMPARE, KEY1(KEY_L4PROTO), .first = number                                                         \
+	}
 
 static void every_key_is_compared(void **state)
 {
 	(void)state;
-	CHECK(IPV4, {.kind = STEP_COMPARE, KEY1(KEY_IP_SADDR), .first = 0x0a000001}, {.kind = STEP_COMPARE, KEY1(KEY_IP_DADDR), .first = 0xffffffff});
-	CHECK(IPV6, {.kind = STEP_COMPARE, KEY1(KEY_IP6_SADDR), .first = ADDRESS6}, {.kind = STEP_COMPARE, KEY1(KEY_IP6_DADDR), .first = U128_MAX});
-	CHECK(PROTOCOL(6), {.kind = STEP_COMPARE, KEY1(KEY_TH_SPORT), .first = 1}, {.kind = STEP_COMPARE, KEY1(KEY_TH_DPORT), .first = 65535, .negated = true});
+	CHECK(IPV4, {.kind = STEP_COMPARE, KEY1(KEY_IP_SADDR), .first = 0x0a000001},
+		{.kind = STEP_COMPARE, KEY1(KEY_IP_DADDR), .first = 0xffffffff});
+	CHECK(IPV6, {.kind = STEP_COMPARE, KEY1(KEY_IP6_SADDR), .first = ADDRESS6},
+		{.kind = STEP_COMPARE, KEY1(KEY_IP6_DADDR), .first = U128_MAX});
+	CHECK(PROTOCOL(6), {.kind = STEP_COMPARE, KEY1(KEY_TH_SPORT), .first = 1},
+		{.kind = STEP_COMPARE, KEY1(KEY_TH_DPORT), .first = 65535, .negated = true});
 	CHECK({.kind = STEP_COMPARE, KEY1(KEY_SKUID), .first = 33}, {.kind = STEP_COMPARE, KEY1(KEY_SKGID), .first = 0x01020304});
-	CHECK({.kind = STEP_COMPARE, KEY1(KEY_IIFNAME), .first = ETH0}, {.kind = STEP_COMPARE, KEY1(KEY_OIFNAME), .first = INTERFACE_LAST});
+	CHECK({.kind = STEP_COMPARE, KEY1(KEY_IIFNAME), .first = ETH0},
+		{.kind = STEP_COMPARE, KEY1(KEY_OIFNAME), .first = INTERFACE_LAST});
 	CHECK(IPV4, PROTOCOL(1), {.kind = STEP_COMPARE, KEY1(KEY_ICMP_TYPE), .first = 8});
 	CHECK(IPV6, PROTOCOL(58), {.kind = STEP_COMPARE, KEY1(KEY_ICMPV6_TYPE), .first = 8});
 }
@@ -80,14 +94,17 @@ static void masks_and_flags(void **state)
 	CHECK(PROTOCOL(6), {.kind = STEP_COMPARE, KEY1(KEY_TCP_FLAGS), .mask = 0x17, .first = 2});
 	CHECK(IPV4, {.kind = STEP_COMPARE, KEY1(KEY_IP_SADDR), .mask = 0xff800000, .first = 0x0a800000});
 	CHECK(IPV6, {.kind = STEP_COMPARE, KEY1(KEY_IP6_DADDR), .mask = U128_MAX << 64, .first = ADDRESS6, .negated = true});
-	CHECK({.kind = STEP_PREFIX, KEY1(KEY_IIFNAME), .first = ETH, .length = 3}, {.kind = STEP_PREFIX, KEY1(KEY_OIFNAME), .first = ETH, .length = 3, .negated = true});
+	CHECK({.kind = STEP_PREFIX, KEY1(KEY_IIFNAME), .first = ETH, .length = 3},
+		{.kind = STEP_PREFIX, KEY1(KEY_OIFNAME), .first = ETH, .length = 3, .negated = true});
 }
 
 static void ranges(void **state)
 {
 	(void)state;
-	CHECK(PROTOCOL(17), {.kind = STEP_RANGE, KEY1(KEY_TH_DPORT), .first = 1000, .last = 2000}, {.kind = STEP_RANGE, KEY1(KEY_TH_SPORT), .first = 0, .last = 65535, .negated = true});
-	CHECK({.kind = STEP_RANGE, KEY1(KEY_SKUID), .first = 255, .last = 0x10000}, {.kind = STEP_RANGE, KEY1(KEY_SKGID), .first = 1, .last = 256, .negated = true});
+	CHECK(PROTOCOL(17), {.kind = STEP_RANGE, KEY1(KEY_TH_DPORT), .first = 1000, .last = 2000},
+		{.kind = STEP_RANGE, KEY1(KEY_TH_SPORT), .first = 0, .last = 65535, .negated = true});
+	CHECK({.kind = STEP_RANGE, KEY1(KEY_SKUID), .first = 255, .last = 0x10000},
+		{.kind = STEP_RANGE, KEY1(KEY_SKGID), .first = 1, .last = 256, .negated = true});
 	CHECK(IPV6, {.kind = STEP_RANGE, KEY1(KEY_IP6_SADDR), .first = 1, .last = ADDRESS6});
 	CHECK({.kind = STEP_RANGE, KEY1(KEY_IIFNAME), .first = ETH, .last = ETH0});
 }
@@ -97,16 +114,27 @@ static void lookups(void **state)
 	(void)state;
 	CHECK(IPV4, {.kind = STEP_LOOKUP, .keys = {KEY_IP_SADDR, KEY_L4PROTO, KEY_TH_DPORT}, .key_count = 3, .object = "s"});
 	CHECK({.kind = STEP_LOOKUP, KEY1(KEY_SKUID), .object = "u", .negated = true});
-	CHECK({.kind = STEP_LOOKUP, .keys = {KEY_IIFNAME, KEY_SKUID, KEY_SKGID}, .key_count = 3, .object = "s"}, {.kind = STEP_LOOKUP, KEY1(KEY_TH_DPORT), .object = "p"});
-	CHECK(IPV6, {.kind = STEP_MAP, .keys = {KEY_L4PROTO, KEY_IP6_SADDR, KEY_IP6_DADDR, KEY_TH_SPORT, KEY_TH_DPORT}, .key_count = 5, .object = "m"});
-	CHECK(IPV6, {.kind = STEP_METER, KEY1(KEY_IP6_SADDR), .mask = U128_MAX << 64, .object = "m", .rate = 10, .seconds = 60, .burst = 20});
+	CHECK({.kind = STEP_LOOKUP, .keys = {KEY_IIFNAME, KEY_SKUID, KEY_SKGID}, .key_count = 3, .object = "s"},
+		{.kind = STEP_LOOKUP, KEY1(KEY_TH_DPORT), .object = "p"});
+	CHECK(IPV6, {.kind = STEP_MAP,
+			    .keys = {KEY_L4PROTO, KEY_IP6_SADDR, KEY_IP6_DADDR, KEY_TH_SPORT, KEY_TH_DPORT},
+			    .key_count = 5,
+			    .object = "m"});
+	CHECK(IPV6, {.kind = STEP_METER,
+			    KEY1(KEY_IP6_SADDR),
+			    .mask = U128_MAX << 64,
+			    .object = "m",
+			    .rate = 10,
+			    .seconds = 60,
+			    .burst = 20});
 	CHECK(IPV4, {.kind = STEP_METER, KEY1(KEY_IP_SADDR), .object = "m", .rate = 1, .seconds = 86400, .burst = 1});
 }
 
 static void actions(void **state)
 {
 	(void)state;
-	CHECK({.kind = STEP_COUNTER, .object = "c"}, {.kind = STEP_LIMIT, .rate = 10, .seconds = 1, .burst = 10}, {.kind = STEP_LOG, .group = 65535, .prefix = "a: b"});
+	CHECK({.kind = STEP_COUNTER, .object = "c"}, {.kind = STEP_LIMIT, .rate = 10, .seconds = 1, .burst = 10},
+		{.kind = STEP_LOG, .group = 65535, .prefix = "a: b"});
 	CHECK({.kind = STEP_LOG, .group = 0}, {.kind = STEP_REJECT, .tcp_reset = true});
 	CHECK({.kind = STEP_REJECT});
 	CHECK({.kind = STEP_VERDICT, .verdict = NFT_VERDICT_ACCEPT});
@@ -204,8 +232,9 @@ static void impossible_rules_are_errors(void **state)
 	assert_int_equal(encode_rule("t", "c", &rule, &out), -EINVAL);
 	rule.count = RULE_STEPS_MAX + 1;
 	assert_int_equal(encode_rule("t", "c", &rule, &out), -E2BIG);
-	steps[0] = (struct step){.kind = STEP_LOG, .prefix = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
-							     "123456789012345678901234567890123456789"};
+	steps[0] = (struct step){.kind = STEP_LOG,
+		.prefix = "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890"
+			  "123456789012345678901234567890123456789"};
 	rule.count = 1;
 	assert_int_equal(encode_rule("t", "c", &rule, &out), -ENAMETOOLONG);
 }
@@ -274,14 +303,16 @@ static void check_set(const struct set *set)
 	talloc_free(pipe.ctx);
 }
 
-#define VALUES(...)                                                                                                        \
-	.values = {.at = (const struct interval[]){__VA_ARGS__}, .count = sizeof((const struct interval[]){__VA_ARGS__}) / sizeof(struct interval)}
-#define ELEMENTS(...)                                                                                                      \
-	.elements = (const struct element[]){__VA_ARGS__}, .element_count = sizeof((const struct element[]){__VA_ARGS__}) / sizeof(struct element)
-#define CHECK_SET(...)                                                                                                     \
-	do {                                                                                                               \
-		const struct set set = {.name = "s", __VA_ARGS__};                                                         \
-		check_set(&set);                                                                                           \
+#define VALUES(...)                                                                                                              \
+	.values = {.at = (const struct interval[]){__VA_ARGS__},                                                                 \
+		.count = sizeof((const struct interval[]){__VA_ARGS__}) / sizeof(struct interval)}
+#define ELEMENTS(...)                                                                                                            \
+	.elements = (const struct element[]){__VA_ARGS__},                                                                       \
+	.element_count = sizeof((const struct element[]){__VA_ARGS__}) / sizeof(struct element)
+#define CHECK_SET(...)                                                                                                           \
+	do {                                                                                                                     \
+		const struct set set = {.name = "s", __VA_ARGS__};                                                               \
+		check_set(&set);                                                                                                 \
 	} while (0)
 
 static void sets_of_values(void **state)
@@ -294,7 +325,8 @@ static void sets_of_values(void **state)
 	CHECK_SET(KEY1(KEY_SKUID), VALUES({33, 33}, {1000, 1001}));
 	CHECK_SET(KEY1(KEY_SKGID), .interval = true, VALUES({33, 255}, {0x10000, 0xffffffff}));
 	CHECK_SET(KEY1(KEY_OIFNAME), VALUES({ETH0, ETH0}));
-	CHECK_SET(KEY1(KEY_IIFNAME), .interval = true, VALUES({ETH, ETH + (((u128)1 << 96) - 1)}, {INTERFACE_LAST, INTERFACE_LAST}));
+	CHECK_SET(KEY1(KEY_IIFNAME), .interval = true,
+		VALUES({ETH, ETH + (((u128)1 << 96) - 1)}, {INTERFACE_LAST, INTERFACE_LAST}));
 	CHECK_SET(KEY1(KEY_ICMPV6_TYPE), VALUES({128, 128}, {133, 136}));
 	CHECK_SET(KEY1(KEY_NFPROTO), VALUES({2, 2}));
 	CHECK_SET(KEY1(KEY_L4PROTO), .kind = SET_TIMED, .timeout_ms = 60000, ELEMENTS({.first = {6}, .last = {6}}));
@@ -304,9 +336,11 @@ static void sets_of_values(void **state)
 static void sets_of_several_keys(void **state)
 {
 	(void)state;
-	CHECK_SET(.keys = {KEY_IP_DADDR, KEY_L4PROTO, KEY_TH_DPORT}, .key_count = 3, ELEMENTS({.first = {1, 6, 80}, .last = {1, 6, 80}}, {.first = {1, 17, 53}, .last = {1, 17, 53}}));
+	CHECK_SET(.keys = {KEY_IP_DADDR, KEY_L4PROTO, KEY_TH_DPORT}, .key_count = 3,
+		ELEMENTS({.first = {1, 6, 80}, .last = {1, 6, 80}}, {.first = {1, 17, 53}, .last = {1, 17, 53}}));
 	CHECK_SET(.keys = {KEY_IIFNAME, KEY_SKUID}, .key_count = 2, .interval = true,
-		ELEMENTS({.first = {ETH, 1}, .last = {ETH + (((u128)1 << 96) - 1), 256}}, {.first = {ETH0, 0}, .last = {ETH0, 0xffffffff}}));
+		ELEMENTS({.first = {ETH, 1}, .last = {ETH + (((u128)1 << 96) - 1), 256}},
+			{.first = {ETH0, 0}, .last = {ETH0, 0xffffffff}}));
 	CHECK_SET(.keys = {KEY_SKGID, KEY_SKUID}, .key_count = 2, ELEMENTS({.first = {1, 2}, .last = {1, 2}}));
 }
 
@@ -314,9 +348,11 @@ static void maps(void **state)
 {
 	(void)state;
 	CHECK_SET(.kind = SET_MAP, KEY1(KEY_TH_DPORT), .interval = true,
-		ELEMENTS({.first = {0}, .last = {21}, .verdict = NFT_VERDICT_DROP}, {.first = {22}, .last = {22}, .verdict = NFT_VERDICT_JUMP, .chain = "x"},
+		ELEMENTS({.first = {0}, .last = {21}, .verdict = NFT_VERDICT_DROP},
+			{.first = {22}, .last = {22}, .verdict = NFT_VERDICT_JUMP, .chain = "x"},
 			{.first = {100}, .last = {65535}, .verdict = NFT_VERDICT_RETURN}));
-	CHECK_SET(.kind = SET_MAP, KEY1(KEY_L4PROTO), ELEMENTS({.first = {6}, .last = {6}, .verdict = NFT_VERDICT_GOTO, .chain = "tcp"}));
+	CHECK_SET(.kind = SET_MAP, KEY1(KEY_L4PROTO),
+		ELEMENTS({.first = {6}, .last = {6}, .verdict = NFT_VERDICT_GOTO, .chain = "tcp"}));
 	CHECK_SET(.kind = SET_MAP, .keys = {KEY_NFPROTO, KEY_TH_DPORT}, .key_count = 2, .interval = true,
 		ELEMENTS({.first = {2, 0}, .last = {10, 65535}, .verdict = NFT_VERDICT_ACCEPT}));
 }
@@ -338,7 +374,12 @@ static void narrow_elements_go_first(void **state)
 {
 	(void)state;
 	const struct element elements[] = {{.first = {0, 0}, .last = {100, 100}}, {.first = {5, 5}, .last = {5, 5}}};
-	const struct set set = {.name = "s", .keys = {KEY_TH_SPORT, KEY_TH_DPORT}, .key_count = 2, .interval = true, .elements = elements, .element_count = 2};
+	const struct set set = {.name = "s",
+		.keys = {KEY_TH_SPORT, KEY_TH_DPORT},
+		.key_count = 2,
+		.interval = true,
+		.elements = elements,
+		.element_count = 2};
 	struct pipe pipe = {.ctx = talloc_new(NULL), .set = &set};
 	assert_int_equal(encode_elements("t", &set, false, start_message, end_message, &pipe), 0);
 	assert_int_equal(pipe.members.count, 2);
