@@ -258,11 +258,12 @@ static int put_range(struct writer *writer, u128 first, u128 last, const struct 
 		return status ? status : put_interval(writer, first, last, data);
 	if (last - first >= VALUES_MAX)
 		return -E2BIG;
-	for (u128 value = first; !status && value <= last; value++) {
+	for (u128 value = first;; value++) { /* `last` may be the greatest number that there is */
 		key_store(writer->set->keys[0], value, true, bytes);
 		status = put_element(writer, (struct raw_element){.key = bytes, .data = data});
+		if (status || value == last)
+			return status;
 	}
-	return status;
 }
 
 /* Of an interface name the byte behind the 15 is 0 in one name, and any in a range of names: that keeps a prefix one. */
