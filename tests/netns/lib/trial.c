@@ -218,14 +218,22 @@ static bool same_reason(const struct policy_in_force *force, const struct naive 
 	return false;
 }
 
-/* Nobody answers what was sent to many, nor an ICMPv6 redirect; and of TCP only a SYN is reset. */
+/* An address of one host: not of many, of this host, or of none. */
+static bool one_host(int family, u128 address)
+{
+	if (family == 6)
+		return address > 1 && address >> 120 != 0xff;
+	return address >> 28 < 0xe && address >> 24 != 0 && address >> 24 != 127;
+}
+
+/* Nobody answers what came from or went to many, nor an ICMPv6 error or redirect; and of TCP only a SYN is reset. */
 static bool answerable(const struct probe *probe)
 {
+	if (!one_host(probe->family, probe->source) || !one_host(probe->family, probe->destination))
+		return false;
 	if (probe->protocol == 6)
 		return probe->syn;
-	if (probe->family == 4)
-		return probe->destination >> 28 < 0xe && probe->destination >> 24 != 0 && probe->source >> 28 < 0xe;
-	return probe->destination >> 120 != 0xff && !(probe->protocol == 58 && (probe->service < 128 || probe->service == 137));
+	return probe->family == 4 || probe->protocol != 58 || (probe->service >= 128 && probe->service != 137);
 }
 
 /*
