@@ -192,11 +192,11 @@ static int direction_chain(struct lowering *lowering, enum direction direction, 
 {
 	struct rules rules = {0};
 	int error = add_related(lowering, &rules);
+	if (!error && direction == DIRECTION_OUT)
+		error = add_answers(lowering, &rules);
 	error = error ? error : add_loopback(lowering, direction, &rules);
 	if (!error && direction == DIRECTION_FORWARD)
 		error = add_standing(lowering, &rules);
-	if (!error && direction == DIRECTION_OUT)
-		error = add_answers(lowering, &rules);
 	error = error ? error : add_invalid(lowering, direction, &rules);
 	error = error ? error : add_lines(lowering, direction, false, &rules);
 	error = error ? error : default_lower(lowering, direction, &rules);
