@@ -101,10 +101,24 @@ static struct value *address_range(struct maker *maker, int family, bool single)
 	return value;
 }
 
+/* From so far above the beginning of a network to as far below its end: it looks like the network to who compares bits too loosely. */
+static struct value *almost_network(struct maker *maker, int family)
+{
+	struct value *value = address_range(maker, family, true);
+	u128 hosts = ((u128)1 << (1 + below(maker, 8))) - 1, less = below(maker, 2) ? 1 + below(maker, 3) : 0;
+	if (hosts < 2 * less + 1)
+		less = hosts / 2;
+	value->high = (value->low | hosts) - less;
+	value->low = (value->low & ~hosts) + less;
+	return value;
+}
+
 static struct value *address_leaf(struct maker *maker, int family)
 {
 	size_t kind = below(maker, 10);
-	return kind < 5 ? address_network(maker, family) : address_range(maker, family, kind < 8);
+	if (kind == 9)
+		return almost_network(maker, family);
+	return kind < 5 ? address_network(maker, family) : address_range(maker, family, kind < 7);
 }
 
 /* families: 4, 6 or 10 for both; of both, one leaf of each at least. */
