@@ -13,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -144,6 +146,8 @@ int main(int count, char **words)
 {
 	if (count == 1)
 		return test_itself();
+	if (count >= 3 && !strcmp(words[1], "listen") && prctl(PR_SET_PDEATHSIG, SIGTERM)) /* never outlives who started it */
+		return 2;
 	if (count >= 3 && !strcmp(words[1], "listen"))
 		return listen_on(words + 2, count - 2);
 	if (count == 4 && !strcmp(words[1], "to")) {
