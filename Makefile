@@ -10,7 +10,7 @@
 # A new .c file in a folder below is picked up by itself; a .c file in tests/unit or tests/property is a test program of its own,
 # and so is one in tests/netns, tests/fuzz or tests/kernels; what the programs of a folder share lies in its lib/.
 
-PACKAGES := gcc make pkg-config flex bison libnftnl-dev libmnl-dev libcmocka-dev libtalloc-dev libjansson-dev \
+PACKAGES := gcc libc6-dev make pkg-config flex bison libnftnl-dev libmnl-dev libcmocka-dev libtalloc-dev libjansson-dev \
 	nettle-dev libnetfilter-conntrack-dev nftables iproute2
 LIBRARIES := libnftnl libmnl libnetfilter_conntrack talloc jansson nettle
 
