@@ -3,6 +3,8 @@
 #   make          build/portpolicy
 #   make test     installs what is missing (as root), builds, runs every test
 #   make demo     the same set-up, then the main job in network namespaces
+#   make test-sanitize, test-valgrind, test-kernels, test-packets
+#                 the same under sanitizers and valgrind, Debian's kernels under emulation, a million packets
 #   make golden   renews the expected files under tests/golden and tests/bad
 #   make test-packets   the long run of the random kernel test: 1,000 policies, 1,000,000 packets
 #   make test-kernels   packets, apply, remove and the demo's policy on Debian's kernels, under emulation
@@ -74,7 +76,7 @@ set-up:
 	@tests/set-up $(PACKAGES)
 
 test: set-up
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory -s all tools
 	@BUILD=$(BUILD) tests/run
 
 demo: set-up
@@ -91,13 +93,20 @@ test-packets: set-up
 
 test-kernels: set-up
 	@tests/set-up qemu-system-x86 busybox-static cpio kmod xz-utils
-	@$(MAKE) --no-print-directory all tools
+	@$(MAKE) --no-print-directory -s all tools
 	@BUILD=$(BUILD) tests/kernels/run
 
-clean:
-	rm -rf $(BUILD)
+# The whole suite under the address and undefined-behaviour sanitizers, and under valgrind.
+test-sanitize:
+	@$(MAKE) --no-print-directory BUILD=build-sanitize CFLAGS="-O1 -g" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" test
 
-.PHONY: all generated tools set-up test demo golden test-packets test-kernels clean
+test-valgrind: set-up all tools
+	@BUILD=$(BUILD) tests/valgrind
+
+clean:
+	rm -rf $(BUILD) build-sanitize build-valgrind
+
+.PHONY: all generated tools set-up test demo golden test-packets test-kernels test-sanitize test-valgrind clean
 .SECONDARY:
 
 -include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d)
