@@ -11,6 +11,7 @@
 
 #define LOGS_PER_SECOND 10
 #define PREFIX_MAX 127 /* NF_LOG_PREFIXLEN is 128 with its NUL */
+#define COMMENT_MAX 128 /* NFTNL_UDATA_COMMENT_MAXLEN */
 #define SOURCES_MAX 65535
 #define SOURCE_MASK_V6 (~(u128)0 << 64)
 #define TCP_FLAGS 0x17 /* FIN, SYN, RST, ACK */
@@ -55,13 +56,24 @@ int say_action(struct lowering *lowering, struct phrase *phrase, enum direction 
 	return error;
 }
 
-/* "portpolicy in deny 0123456789ab text": what reads the log finds the line by the id. */
+void cut_text(char *text, size_t bytes)
+{
+	if (strlen(text) <= bytes)
+		return;
+	while (bytes && ((unsigned char)text[bytes] & 0xc0) == 0x80)
+		bytes--;
+	text[bytes] = 0;
+}
+
+/* "portpolicy in deny 0123456789ab text": what reads the log finds the line by the id. nft would take a `$` in it for a variable of its own. */
 static char *log_prefix(struct lowering *lowering, enum direction direction, enum action action, const char *id, const char *text)
 {
 	char *prefix = talloc_asprintf(lowering->ctx, "portpolicy %s %s%s %s%s%s ", direction_names[direction],
 		action != ACTION_ALLOW && audits(lowering, direction) ? "audit-" : "", action_names[action], id, text ? " " : "", text ? text : "");
-	if (prefix && strlen(prefix) > PREFIX_MAX)
-		prefix[PREFIX_MAX] = 0;
+	if (prefix)
+		cut_text(prefix, PREFIX_MAX);
+	for (char *at = prefix; at && *at; at++)
+		*at = *at == '$' ? '_' : *at;
 	return prefix;
 }
 
@@ -105,42 +117,73 @@ bool rule_in_group(const struct rule *rule, const struct group *group)
 }
 
 /* A limit is asked once, where its line decides; lines with one do not log for others. */
-int logs_chain(struct lowering *lowering, const struct group *group, const char **name)
+static bool logs_for_others(const struct lowering *lowering, const struct rule *rule, const struct group *group)
 {
-	struct rules rules = {0};
+	return rule_in_group(rule, group) && logs(lowering, rule) && !rule->limit && !rule->above;
+}
+
+static int add_logs(struct lowering *lowering, const struct group *group, enum sender sender, struct rules *rules)
+{
 	int error = 0;
-	bool silent = false; /* does a line of the group need another to log for it? */
-	*name = NULL;
-	for (size_t i = 0; i < lowering->policy->rule_count; i++)
-		silent |= rule_in_group(&lowering->policy->rules[i], group) && !logs(lowering, &lowering->policy->rules[i]);
-	for (size_t i = 0; i < lowering->policy->rule_count && silent && !error; i++) {
+	for (size_t i = 0; i < lowering->policy->rule_count && !error; i++) {
 		const struct rule *rule = &lowering->policy->rules[i];
 		struct phrase ending = {0};
 		struct ways ways;
 		const char *log;
-		if (!rule_in_group(rule, group) || !logs(lowering, rule) || rule->limit || rule->above)
+		if (!logs_for_others(lowering, rule, group))
 			continue;
-		rules.origin = &rule->span;
+		rules->origin = &rule->span;
 		error = rule_log(lowering, rule, &log);
 		say_verdict(&ending, NFT_VERDICT_GOTO, log);
-		error = error ? error : match_ways(lowering, rule, group->loopback, &ways);
-		error = error ? error : ways_rules(lowering, &rules, &ways, &ending);
+		error = error ? error : match_ways(lowering, rule, (struct view){group->loopback, sender}, &ways);
+		error = error ? error : ways_rules(lowering, rules, &ways, &ending, NFT_VERDICT_JUMP);
+		talloc_free_children(lowering->work);
 	}
+	return error;
+}
+
+/*
+ * Out of a chain behind a way there is no leaving this one as well, and the next line would log the packet once more. So packets of a process have a
+ * chain of their own, where `by any except` needs none: whoever sent them, it can be asked and denied in one rule.
+ */
+static int add_process_logs(struct lowering *lowering, const struct group *group, struct rules *rules)
+{
+	struct rules processes = {0};
+	struct phrase phrase = {0};
+	const char *chain;
+	int error = add_logs(lowering, group, SENDER_PROCESS, &processes);
+	if (error || !processes.count)
+		return error;
+	error = chain_add(lowering, "logs", &processes, &chain);
+	say(&phrase, (struct step){.kind = STEP_COMPARE, .keys = {KEY_SKUID}, .key_count = 1, .first = NO_USER, .negated = true});
+	say_verdict(&phrase, NFT_VERDICT_GOTO, chain);
+	return error ? error : rules_add(lowering, rules, &phrase);
+}
+
+int logs_chain(struct lowering *lowering, const struct group *group, const char **name)
+{
+	struct rules rules = {0};
+	bool silent = false, except = false; /* does a line of the group need another to log for it? */
+	*name = NULL;
+	for (size_t i = 0; i < lowering->policy->rule_count; i++) {
+		const struct rule *rule = &lowering->policy->rules[i];
+		silent |= rule_in_group(rule, group) && !logs(lowering, rule);
+		except |= logs_for_others(lowering, rule, group) && rule->match.by.except;
+	}
+	if (!silent)
+		return 0;
+	int error = except ? add_process_logs(lowering, group, &rules) : 0;
+	error = error ? error : add_logs(lowering, group, except ? SENDER_KERNEL : SENDER_ANY, &rules);
 	return error || !rules.count ? error : chain_add(lowering, "logs", &rules, name);
 }
 
 static const char *comment_of(struct lowering *lowering, const char *text)
 {
 	char *comment = talloc_strdup(lowering->ctx, text);
-	size_t length = comment ? strlen(comment) : 0;
+	if (comment)
+		cut_text(comment, COMMENT_MAX);
 	for (char *at = comment; at && *at; at++)
 		*at = *at == '"' ? '\'' : *at;
-	if (length > 120) {
-		length = 120;
-		while (((unsigned char)comment[length] & 0xc0) == 0x80)
-			length--;
-		comment[length] = 0;
-	}
 	return comment;
 }
 
@@ -172,8 +215,8 @@ static int decision_phrase(struct lowering *lowering, const struct rule *rule, c
 /* A source is remembered until its bucket is full again: forgetting it sooner would fill it at once. */
 static uint64_t forget_after(const struct rate *rate)
 {
-	uint64_t refill = rate->burst * rate->seconds * 1000 / rate->count + 1000;
-	return refill < 60000 ? 60000 : refill;
+	uint64_t refill = rate->burst * rate->seconds / rate->count + 1;
+	return refill < 60 ? 60000 : refill * 1000;
 }
 
 static int add_meter(struct lowering *lowering, const struct rule *rule, const struct rate *rate, bool v6, struct phrase *phrase)
@@ -232,7 +275,7 @@ static int limited_rules(struct lowering *lowering, const struct rule *rule, con
 	if (error)
 		return error;
 	say_verdict(&enter, NFT_VERDICT_GOTO, limit);
-	error = ways_rules(lowering, &inner, ways, &enter);
+	error = ways_rules(lowering, &inner, ways, &enter, NFT_VERDICT_GOTO);
 	error = error ? error : chain_add(lowering, "limited", &inner, &chain);
 	say_verdict(&jump, NFT_VERDICT_JUMP, chain);
 	return error ? error : rules_add(lowering, rules, &jump);
@@ -242,7 +285,7 @@ int rule_lower(struct lowering *lowering, const struct rule *rule, const struct 
 {
 	struct phrase decision = {0};
 	struct ways ways;
-	int error = match_ways(lowering, rule, group->loopback, &ways);
+	int error = match_ways(lowering, rule, (struct view){group->loopback, SENDER_ANY}, &ways);
 	if (error || !ways.count)
 		return error;
 	rules->origin = &rule->span;
@@ -251,8 +294,9 @@ int rule_lower(struct lowering *lowering, const struct rule *rule, const struct 
 	if (!error && (rule->limit || rule->above))
 		error = limited_rules(lowering, rule, &ways, &decision, rules);
 	else if (!error)
-		error = ways_rules(lowering, rules, &ways, &decision);
+		error = ways_rules(lowering, rules, &ways, &decision, NFT_VERDICT_JUMP);
 	rules->comment = NULL;
+	talloc_free_children(lowering->work);
 	return error;
 }
 

@@ -90,10 +90,22 @@ static bool written_out(enum key key, struct intervals values)
 	return true;
 }
 
+/* A long list that many rules name is hashed once. */
+static const char *known_set(const struct lowering *lowering, enum key key, struct intervals values)
+{
+	for (size_t i = lowering->set_count; values.count >= 64 && i-- > 0;)
+		if (lowering->sets[i].values.at == values.at && lowering->sets[i].values.count == values.count && lowering->sets[i].keys[0] == key)
+			return lowering->sets[i].name;
+	return NULL;
+}
+
 int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin, const char **name)
 {
 	struct sha256_ctx hash;
 	uint32_t head = (uint32_t)key;
+	*name = known_set(lowering, key, values);
+	if (*name)
+		return 0;
 	sha256_init(&hash);
 	sha256_update(&hash, sizeof head, (const uint8_t *)&head);
 	sha256_update(&hash, values.count * sizeof *values.at, (const uint8_t *)values.at);

@@ -252,15 +252,30 @@ static int add_members(struct differing *differing)
 	return error;
 }
 
+static bool rules_stay(const struct differing *differing, const struct chain *old)
+{
+	const struct chain *new = find(&differing->new.chains, old);
+	return !differing->rebuild && new && rules_equal(old, new);
+}
+
+/* What others have written goes before what is ours comes: a jump of theirs may close a circle with one of ours. */
+static int flush_rules(struct differing *differing)
+{
+	const struct ruleset *observed = differing->observed;
+	int error = 0;
+	for (size_t i = 0; i < observed->chain_count && !error; i++)
+		if (observed->chains[i].count && !rules_stay(differing, &observed->chains[i]))
+			error = add(differing, (struct change){.kind = CHANGE_RULES_FLUSH, .chain = &observed->chains[i]});
+	return error;
+}
+
 static int add_rules(struct differing *differing)
 {
 	int error = 0;
 	for (size_t i = 0; i < differing->wanted->chain_count && !error; i++) {
 		const struct chain *new = &differing->wanted->chains[i], *old = find(&differing->old.chains, new);
-		if (old && !differing->rebuild && rules_equal(old, new))
+		if (old && rules_stay(differing, old))
 			continue;
-		if (old && old->count && !differing->rebuild)
-			error = add(differing, (struct change){.kind = CHANGE_RULES_FLUSH, .chain = old});
 		for (size_t k = 0; k < new->count && !error; k++)
 			error = add(differing, (struct change){.kind = CHANGE_RULE_ADD, .chain = new, .rule = &new->rules[k]});
 	}
@@ -271,10 +286,7 @@ static int add_rules(struct differing *differing)
 static int make_room(struct differing *differing)
 {
 	const struct ruleset *observed = differing->observed;
-	int error = 0;
-	for (size_t i = 0; i < observed->chain_count && !error; i++)
-		if (observed->chains[i].count)
-			error = add(differing, (struct change){.kind = CHANGE_RULES_FLUSH, .chain = &observed->chains[i]});
+	int error = flush_rules(differing);
 	for (size_t i = 0; i < observed->set_count && !error; i++)
 		error = add(differing, (struct change){.kind = CHANGE_SET_DELETE, .set = &observed->sets[i]});
 	return error;
@@ -285,9 +297,6 @@ static int remove_chains(struct differing *differing)
 	const struct ruleset *observed = differing->observed;
 	int error = 0;
 	for (size_t i = 0; i < observed->chain_count && !error; i++)
-		if (observed->chains[i].count && !differing->rebuild && !find(&differing->new.chains, &observed->chains[i]))
-			error = add(differing, (struct change){.kind = CHANGE_RULES_FLUSH, .chain = &observed->chains[i]});
-	for (size_t i = 0; i < observed->chain_count && !error; i++)
 		if (!find(&differing->new.chains, &observed->chains[i]))
 			error = add(differing, (struct change){.kind = CHANGE_CHAIN_DELETE, .chain = &observed->chains[i]});
 	return error;
@@ -296,10 +305,11 @@ static int remove_chains(struct differing *differing)
 static int remove_objects(struct differing *differing)
 {
 	const struct ruleset *observed = differing->observed;
-	int error = remove_chains(differing);
+	int error = 0;
 	for (size_t i = 0; i < observed->set_count && !error && !differing->rebuild; i++)
 		if (!find(&differing->new.sets, &observed->sets[i]))
 			error = add(differing, (struct change){.kind = CHANGE_SET_DELETE, .set = &observed->sets[i]});
+	error = error ? error : remove_chains(differing); /* which the members of a map may name */
 	for (size_t i = 0; i < observed->counter_count && !error; i++)
 		if (!find(&differing->new.counters, &observed->counters[i]))
 			error = add(differing, (struct change){.kind = CHANGE_COUNTER_DELETE, .counter = &observed->counters[i]});
@@ -335,6 +345,8 @@ int ruleset_difference(void *ctx, const struct ruleset *observed, const struct r
 		error = make_room(&differing);
 	error = error ? error : add_objects(&differing);
 	error = error ? error : add_members(&differing);
+	if (!error && !differing.rebuild)
+		error = flush_rules(&differing);
 	error = error ? error : add_rules(&differing);
 	error = error ? error : remove_objects(&differing);
 	if (error < 0)

@@ -7,6 +7,7 @@
  */
 #include "dsl/ruleset/lowering.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <talloc.h>
@@ -154,7 +155,7 @@ static int kernel_only(struct lowering *lowering, const char **name)
 {
 	struct rules rules = {0};
 	struct phrase process = {0}, kernel = {0};
-	say(&process, (struct step){.kind = STEP_COMPARE, .keys = {KEY_SKUID}, .key_count = 1, .first = 0xffffffff, .negated = true});
+	say(&process, (struct step){.kind = STEP_COMPARE, .keys = {KEY_SKUID}, .key_count = 1, .first = NO_USER, .negated = true});
 	int error = add_verdict_rule(lowering, &rules, &process, NFT_VERDICT_RETURN, NULL);
 	error = error ? error : add_verdict_rule(lowering, &rules, &kernel, NFT_VERDICT_ACCEPT, NULL);
 	return error ? error : chain_add(lowering, "answers", &rules, name);
@@ -271,10 +272,10 @@ static size_t unique(void *list, size_t count, size_t size, int (*order)(const v
 	return kept;
 }
 
-static int finish(struct lowering *lowering, const char *table, struct ruleset **out)
+static int finish(struct lowering *lowering, const char *table, struct ruleset *ruleset)
 {
-	struct ruleset *ruleset = talloc_zero(lowering->ctx, struct ruleset);
-	if (!ruleset || !(ruleset->table = talloc_strdup(ruleset, table)))
+	ruleset->table = talloc_strdup(ruleset, table);
+	if (!ruleset->table)
 		return -ENOMEM;
 	ruleset->exists = true;
 	ruleset->chains = lowering->chains;
@@ -283,22 +284,46 @@ static int finish(struct lowering *lowering, const char *table, struct ruleset *
 	ruleset->set_count = unique(lowering->sets, lowering->set_count, sizeof(struct set), set_order);
 	ruleset->counters = lowering->counters;
 	ruleset->counter_count = unique(lowering->counters, lowering->counter_count, sizeof(struct counter), counter_order);
-	*out = ruleset;
 	return 0;
+}
+
+/* The kernel counts the time that a bucket takes to fill in 64 bits of nanoseconds; older ones let it wrap. */
+static void refuse_rate(struct lowering *lowering, const struct rate *rate)
+{
+	uint64_t sum;
+	if (rate && __builtin_mul_overflow(rate->seconds * 1000000000 / rate->count, rate->burst, &sum))
+		report_error(lowering->diagnostics, rate->span, "a burst of %" PRIu64 " at this rate takes longer than 584 years, which is as far as the kernel counts",
+			rate->burst);
+}
+
+static int lower_directions(struct lowering *lowering)
+{
+	int error = 0;
+	for (int direction = 0; direction < DIRECTIONS && !error; direction++)
+		if (lowering->policy->directions[direction].managed)
+			error = lower_direction(lowering, (enum direction)direction);
+	return error;
 }
 
 int policy_lower(void *ctx, const struct policy *policy, const char *table, struct diagnostics *diagnostics, struct ruleset **out)
 {
-	struct lowering lowering = {.ctx = ctx, .policy = policy, .diagnostics = diagnostics};
+	struct ruleset *ruleset = talloc_zero(ctx, struct ruleset);
+	struct lowering lowering = {.ctx = ruleset, .work = ruleset ? talloc_new(ruleset) : NULL, .policy = policy, .diagnostics = diagnostics};
 	size_t errors = diagnostics->errors;
-	int error = 0;
 	*out = NULL;
-	for (size_t i = 0; i < policy->rule_count; i++)
+	if (!lowering.work) {
+		talloc_free(ruleset);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < policy->rule_count; i++) {
 		refuse(&lowering, &policy->rules[i]);
-	for (int direction = 0; direction < DIRECTIONS && !error && diagnostics->errors == errors; direction++)
-		if (policy->directions[direction].managed)
-			error = lower_direction(&lowering, (enum direction)direction);
-	if (error || diagnostics->errors != errors)
-		return error ? error : 1;
-	return finish(&lowering, table, out);
+		refuse_rate(&lowering, policy->rules[i].limit ? policy->rules[i].limit : policy->rules[i].above);
+	}
+	int error = diagnostics->errors != errors;
+	error = error ? error : lower_directions(&lowering);
+	error = error ? error : finish(&lowering, table, ruleset);
+	talloc_free(error ? (void *)ruleset : lowering.work);
+	if (!error)
+		*out = ruleset;
+	return error;
 }

@@ -8,13 +8,15 @@
 
 #define STEPS_MAX 40
 #define LOG_GROUP 1 /* NFLOG: what ulogd and tcpdump -i nflog:1 listen to */
+#define NO_USER 0xffffffff /* what no process runs as: asking for it breaks off where there is no process */
 #define CT_INVALID 1
 #define CT_ESTABLISHED 2
 #define CT_RELATED 4
 #define CT_NEW 8
 
 struct lowering {
-	void *ctx;
+	void *ctx;  /* what becomes part of the ruleset */
+	void *work; /* what is gone when a rule is done */
 	const struct policy *policy;
 	struct diagnostics *diagnostics;
 	struct chain *chains;
@@ -62,15 +64,24 @@ int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix
 struct ways {
 	struct phrase *at;
 	size_t count;
-	/* `by any except`: the processes that must not be; tested in a chain of their own behind the phrase */
+	/* What must not be, and does not go into the phrase: tested in a chain of its own behind it. */
 	struct intervals not_users, not_groups;
+	const struct interfaces *not_arriving, *not_leaving; /* their prefixes */
 };
-/* `loopback`: in the chain of the zone, where the interface is taken as right. */
-int match_ways(struct lowering *lowering, const struct rule *rule, bool loopback, struct ways *out);
-/* Rules into `rules`: every way, ending in `ending`. */
-int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending);
+/* What is known of the packets already where the ways are asked. */
+enum sender { SENDER_ANY, SENDER_PROCESS, SENDER_KERNEL };
+struct view {
+	bool loopback; /* in the chain of the zone, where the interface is taken as right */
+	enum sender sender;
+};
+/* The phrases are of `work`. */
+int match_ways(struct lowering *lowering, const struct rule *rule, struct view view, struct ways *out);
+/* Rules into `rules`: every way, ending in `ending`.  `enter` (jump or goto) says where a packet goes that the chain behind a way excepts. */
+int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending, enum nft_verdict enter);
 
 /* action.c */
+/* Cuts a text to so many bytes, between characters of UTF-8. */
+void cut_text(char *text, size_t bytes);
 /* Which rules are lowered together: those of one verdict in one zone of a direction. */
 struct group {
 	enum direction direction;

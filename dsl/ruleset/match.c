@@ -12,6 +12,7 @@
 
 static const struct interval port_range[] = {{0, 65535}}, type_range[] = {{0, 255}}, v4_range[] = {{0, 0xffffffff}}, v6_range[] = {{0, U128_MAX}};
 #define ONE(array) ((struct intervals){array, 1})
+#define PREFIXES_MAX 8 /* of interfaces behind `except` in one rule; more are tested in a chain */
 
 /* A part of the ways, to be multiplied with the others. */
 struct part {
@@ -19,9 +20,9 @@ struct part {
 	size_t count;
 };
 
-static struct phrase *part_add(void *ctx, struct part *part)
+static struct phrase *part_add(struct lowering *lowering, struct part *part)
 {
-	struct phrase *more = talloc_realloc(ctx, part->at, struct phrase, part->count + 1);
+	struct phrase *more = talloc_realloc(lowering->work, part->at, struct phrase, part->count + 1);
 	if (!more)
 		return NULL;
 	part->at = more;
@@ -29,12 +30,12 @@ static struct phrase *part_add(void *ctx, struct part *part)
 	return &more[part->count++];
 }
 
-static int multiply(void *ctx, struct part *left, const struct part *right)
+static int multiply(struct lowering *lowering, struct part *left, const struct part *right)
 {
 	struct part product = {0};
 	for (size_t i = 0; i < left->count; i++)
 		for (size_t k = 0; k < right->count; k++) {
-			struct phrase *phrase = part_add(ctx, &product);
+			struct phrase *phrase = part_add(lowering, &product);
 			if (!phrase)
 				return -ENOMEM;
 			*phrase = left->at[i];
@@ -77,13 +78,13 @@ static int add_whole(struct lowering *lowering, const struct rule *rule, struct 
 {
 	if (!protocols.count)
 		return 0;
-	struct phrase *phrase = part_add(lowering->ctx, part);
+	struct phrase *phrase = part_add(lowering, part);
 	return phrase ? say_set(lowering, phrase, "protocols", KEY_L4PROTO, protocols, ONE(type_range), &rule->span) : -ENOMEM;
 }
 
 static int add_ports(struct lowering *lowering, const struct rule *rule, struct part *part, struct intervals protocols, struct intervals ports)
 {
-	struct phrase *phrase = part_add(lowering->ctx, part);
+	struct phrase *phrase = part_add(lowering, part);
 	if (!phrase)
 		return -ENOMEM;
 	int error = say_set(lowering, phrase, "protocols", KEY_L4PROTO, protocols, ONE(type_range), &rule->span);
@@ -123,7 +124,7 @@ static int add_types(struct lowering *lowering, const struct rule *rule, enum fa
 	struct intervals types = v4 ? rule->match.traffic.icmp : rule->match.traffic.icmpv6;
 	if (!types.count || intervals_equal(types, ONE(type_range)))
 		return 0;
-	struct phrase *phrase = part_add(lowering->ctx, part);
+	struct phrase *phrase = part_add(lowering, part);
 	if (!phrase)
 		return -ENOMEM;
 	say_value(phrase, KEY_L4PROTO, v4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6);
@@ -139,6 +140,9 @@ static int traffic_part(struct lowering *lowering, const struct rule *rule, enum
 	return error ? error : add_types(lowering, rule, family, out);
 }
 
+/* A prefix as long as a name can be is a name. */
+static bool is_prefix(const struct interface_pattern *pattern) { return pattern->prefix && strlen(pattern->name) < INTERFACE_NAME_MAX; }
+
 static int say_exact(struct lowering *lowering, struct phrase *phrase, const struct rule *rule, enum key key, const struct interface_pattern *patterns,
 	size_t count, bool negated)
 {
@@ -147,7 +151,7 @@ static int say_exact(struct lowering *lowering, struct phrase *phrase, const str
 	size_t exact = 0;
 	const char *set;
 	for (size_t i = 0; i < count && list; i++)
-		if (!patterns[i].prefix)
+		if (!is_prefix(&patterns[i]))
 			list[exact++] = (struct interval){interface_number(patterns[i].name), interface_number(patterns[i].name)};
 	if (!list || intervals_from(lowering->ctx, list, exact, &names))
 		return -ENOMEM;
@@ -166,45 +170,50 @@ static struct step prefix_step(enum key key, const struct interface_pattern *pat
 		.length = (unsigned)strlen(pattern->name), .negated = negated};
 }
 
-static int except_interfaces(struct lowering *lowering, const struct rule *rule, enum key key, const struct interfaces *interfaces, struct part *out)
+static size_t count_prefixes(const struct interface_pattern *patterns, size_t count)
 {
-	struct part except = {0};
 	size_t prefixes = 0;
-	struct phrase *phrase = part_add(lowering->ctx, &except);
-	if (!phrase || say_exact(lowering, phrase, rule, key, interfaces->out, interfaces->out_count, true))
-		return -ENOMEM;
-	for (size_t i = 0; i < interfaces->out_count; i++) {
-		if (!interfaces->out[i].prefix)
-			continue;
-		if (++prefixes > 8) { /* no rule is that long; nobody names so many patterns */
-			report_error(lowering->diagnostics, rule->span, "more than 8 patterns of interfaces behind `except`");
-			break;
-		}
-		say(phrase, prefix_step(key, &interfaces->out[i], true));
-	}
-	return multiply(lowering->ctx, out, &except);
+	for (size_t i = 0; i < count; i++)
+		prefixes += is_prefix(&patterns[i]);
+	return prefixes;
 }
 
-static int interface_part(struct lowering *lowering, const struct rule *rule, enum key key, const struct interfaces *interfaces, struct part *out)
+static int except_interfaces(struct lowering *lowering, const struct rule *rule, enum key key, const struct interfaces *interfaces, struct part *out,
+	struct ways *ways)
+{
+	struct part except = {0};
+	bool many = count_prefixes(interfaces->out, interfaces->out_count) > PREFIXES_MAX;
+	struct phrase *phrase = part_add(lowering, &except);
+	if (!phrase || say_exact(lowering, phrase, rule, key, interfaces->out, interfaces->out_count, true))
+		return -ENOMEM;
+	for (size_t i = 0; i < interfaces->out_count && !many; i++)
+		if (is_prefix(&interfaces->out[i]))
+			say(phrase, prefix_step(key, &interfaces->out[i], true));
+	if (many)
+		*(key == KEY_IIFNAME ? &ways->not_arriving : &ways->not_leaving) = interfaces;
+	return multiply(lowering, out, &except);
+}
+
+static int interface_part(struct lowering *lowering, const struct rule *rule, enum key key, const struct interfaces *interfaces, struct part *out,
+	struct ways *ways)
 {
 	struct part in = {0};
-	bool exact = interfaces->any;
-	for (size_t i = 0; i < interfaces->in_count; i++)
-		exact |= !interfaces->in[i].prefix;
+	bool exact = interfaces->any || count_prefixes(interfaces->in, interfaces->in_count) < interfaces->in_count;
 	if (exact) {
-		struct phrase *phrase = part_add(lowering->ctx, &in);
+		struct phrase *phrase = part_add(lowering, &in);
 		if (!phrase || say_exact(lowering, phrase, rule, key, interfaces->in, interfaces->in_count, false))
 			return -ENOMEM;
 	}
 	for (size_t i = 0; i < interfaces->in_count; i++) {
-		struct phrase *phrase = interfaces->in[i].prefix ? part_add(lowering->ctx, &in) : NULL;
-		if (interfaces->in[i].prefix && !phrase)
+		if (!is_prefix(&interfaces->in[i]))
+			continue;
+		struct phrase *phrase = part_add(lowering, &in);
+		if (!phrase)
 			return -ENOMEM;
-		if (phrase)
-			say(phrase, prefix_step(key, &interfaces->in[i], false));
+		say(phrase, prefix_step(key, &interfaces->in[i], false));
 	}
-	int error = multiply(lowering->ctx, out, &in);
-	return error ? error : except_interfaces(lowering, rule, key, interfaces, out);
+	int error = multiply(lowering, out, &in);
+	return error ? error : except_interfaces(lowering, rule, key, interfaces, out, ways);
 }
 
 static struct intervals address_set(struct addresses addresses, enum family family)
@@ -217,34 +226,58 @@ static int address_part(struct lowering *lowering, const struct rule *rule, enum
 	bool v4 = family == FAMILY_IPV4;
 	struct intervals all = v4 ? ONE(v4_range) : ONE(v6_range);
 	struct part part = {0};
-	struct phrase *phrase = part_add(lowering->ctx, &part);
+	struct phrase *phrase = part_add(lowering, &part);
 	if (!phrase)
 		return -ENOMEM;
 	int error = say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_SADDR : KEY_IP6_SADDR, address_set(rule->match.from, family), all, &rule->span);
 	error = error ? error : say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_DADDR : KEY_IP6_DADDR, address_set(rule->match.to, family), all, &rule->span);
-	return error ? error : multiply(lowering->ctx, out, &part);
+	return error ? error : multiply(lowering, out, &part);
 }
 
-static int subject_part(struct lowering *lowering, const struct rule *rule, struct part *out, struct ways *ways)
+/* Owner or group of the socket: in the set, or in it not; of a packet without one neither is true. */
+static int say_subject(struct lowering *lowering, struct phrase *phrase, bool group, struct intervals set, bool negated, const struct span *origin)
 {
-	static const struct interval nothing[] = {{1, 0}};
+	const struct intervals none = {0};
+	if (!set.count)
+		return 0;
+	int error = say_set(lowering, phrase, group ? "groups" : "users", group ? KEY_SKGID : KEY_SKUID, set, none, origin);
+	if (!error)
+		phrase->steps[phrase->count - 1].negated = negated;
+	return error;
+}
+
+static int except_subjects(struct lowering *lowering, const struct rule *rule, enum sender sender, struct part *out, struct ways *ways)
+{
+	const struct subjects *by = &rule->match.by;
+	struct part part = {0};
+	if (sender == SENDER_ANY) {
+		ways->not_users = by->users;
+		ways->not_groups = by->groups;
+	}
+	if (sender != SENDER_PROCESS)
+		return 0;
+	struct phrase *phrase = part_add(lowering, &part);
+	int error = phrase ? say_subject(lowering, phrase, false, by->users, true, &rule->span) : -ENOMEM;
+	error = error ? error : say_subject(lowering, phrase, true, by->groups, true, &rule->span);
+	return error ? error : multiply(lowering, out, &part);
+}
+
+static int subject_part(struct lowering *lowering, const struct rule *rule, enum sender sender, struct part *out, struct ways *ways)
+{
 	const struct subjects *by = &rule->match.by;
 	struct part part = {0};
 	int error = 0;
 	if (by->any)
 		return 0;
-	if (by->except) {
-		ways->not_users = by->users;
-		ways->not_groups = by->groups;
-		return 0;
-	}
-	for (int i = 0; i < 2 && !error; i++) {
+	if (by->except)
+		return except_subjects(lowering, rule, sender, out, ways);
+	for (int i = 0; i < 2 && !error && sender != SENDER_KERNEL; i++) {
 		struct intervals set = i ? by->groups : by->users;
-		struct phrase *phrase = set.count ? part_add(lowering->ctx, &part) : NULL;
+		struct phrase *phrase = set.count ? part_add(lowering, &part) : NULL;
 		if (set.count)
-			error = phrase ? say_set(lowering, phrase, i ? "groups" : "users", i ? KEY_SKGID : KEY_SKUID, set, ONE(nothing), &rule->span) : -ENOMEM;
+			error = phrase ? say_subject(lowering, phrase, i, set, false, &rule->span) : -ENOMEM;
 	}
-	return error ? error : multiply(lowering->ctx, out, &part);
+	return error ? error : multiply(lowering, out, &part);
 }
 
 /* Do the families differ in nothing but their number? Then one way does for both. */
@@ -262,10 +295,10 @@ static bool families_alike(const struct rule *rule, bool *alike_traffic)
 	       intervals_equal(address_set(rule->match.to, FAMILY_IPV6), ONE(v6_range));
 }
 
-static int family_ways(struct lowering *lowering, const struct rule *rule, enum family family, bool alike, bool loopback, struct ways *ways)
+static int family_ways(struct lowering *lowering, const struct rule *rule, enum family family, bool alike, struct view view, struct ways *ways)
 {
 	struct part all = {0}, traffic = {0};
-	struct phrase *first = part_add(lowering->ctx, &all);
+	struct phrase *first = part_add(lowering, &all);
 	if (!first)
 		return -ENOMEM;
 	if (!alike && (!address_set(rule->match.from, family).count || !address_set(rule->match.to, family).count))
@@ -273,14 +306,14 @@ static int family_ways(struct lowering *lowering, const struct rule *rule, enum 
 	if (!alike)
 		say_value(first, KEY_NFPROTO, family == FAMILY_IPV4 ? 2 : 10);
 	int error = traffic_part(lowering, rule, family, &traffic);
-	error = error ? error : multiply(lowering->ctx, &all, &traffic);
-	if (!error && !loopback && rule->match.direction != DIRECTION_OUT)
-		error = interface_part(lowering, rule, KEY_IIFNAME, &rule->match.arriving, &all);
-	if (!error && !loopback && rule->match.direction != DIRECTION_IN)
-		error = interface_part(lowering, rule, KEY_OIFNAME, &rule->match.leaving, &all);
+	error = error ? error : multiply(lowering, &all, &traffic);
+	if (!error && !view.loopback && rule->match.direction != DIRECTION_OUT)
+		error = interface_part(lowering, rule, KEY_IIFNAME, &rule->match.arriving, &all, ways);
+	if (!error && !view.loopback && rule->match.direction != DIRECTION_IN)
+		error = interface_part(lowering, rule, KEY_OIFNAME, &rule->match.leaving, &all, ways);
 	error = error ? error : alike ? 0 : address_part(lowering, rule, family, &all);
-	error = error ? error : subject_part(lowering, rule, &all, ways);
-	struct phrase *more = error ? NULL : talloc_realloc(lowering->ctx, ways->at, struct phrase, ways->count + all.count + 1);
+	error = error ? error : subject_part(lowering, rule, view.sender, &all, ways);
+	struct phrase *more = error ? NULL : talloc_realloc(lowering->work, ways->at, struct phrase, ways->count + all.count + 1);
 	if (!more)
 		return error ? error : -ENOMEM;
 	ways->at = more;
@@ -290,45 +323,62 @@ static int family_ways(struct lowering *lowering, const struct rule *rule, enum 
 	return 0;
 }
 
-int match_ways(struct lowering *lowering, const struct rule *rule, bool loopback, struct ways *out)
+int match_ways(struct lowering *lowering, const struct rule *rule, struct view view, struct ways *out)
 {
 	bool alike_traffic, alike = families_alike(rule, &alike_traffic);
 	*out = (struct ways){0};
 	if (alike)
-		return family_ways(lowering, rule, FAMILY_IPV4, true, loopback, out);
-	int error = family_ways(lowering, rule, FAMILY_IPV4, false, loopback, out);
-	return error ? error : family_ways(lowering, rule, FAMILY_IPV6, false, loopback, out);
+		return family_ways(lowering, rule, FAMILY_IPV4, true, view, out);
+	int error = family_ways(lowering, rule, FAMILY_IPV4, false, view, out);
+	return error ? error : family_ways(lowering, rule, FAMILY_IPV6, false, view, out);
+}
+
+static int add_exception(struct lowering *lowering, struct rules *rules, struct phrase *phrase)
+{
+	say_verdict(phrase, NFT_VERDICT_RETURN, NULL);
+	return rules_add(lowering, rules, phrase);
+}
+
+static int except_prefixes(struct lowering *lowering, struct rules *rules, enum key key, const struct interfaces *interfaces)
+{
+	int error = 0;
+	for (size_t i = 0; interfaces && i < interfaces->out_count && !error; i++) {
+		struct phrase phrase = {0};
+		if (!is_prefix(&interfaces->out[i]))
+			continue;
+		say(&phrase, prefix_step(key, &interfaces->out[i], false));
+		error = add_exception(lowering, rules, &phrase);
+	}
+	return error;
 }
 
 /* A packet of no process breaks off a rule that asks for its user, so what must not be is asked first and returned from. */
 static int except_chain(struct lowering *lowering, const struct rules *outer, const struct ways *ways, const struct phrase *ending, const char **name)
 {
 	struct rules rules = {.origin = outer->origin, .comment = outer->comment};
-	struct intervals none = {0};
-	for (int i = 0; i < 2; i++) {
+	int error = except_prefixes(lowering, &rules, KEY_IIFNAME, ways->not_arriving);
+	error = error ? error : except_prefixes(lowering, &rules, KEY_OIFNAME, ways->not_leaving);
+	for (int i = 0; i < 2 && !error; i++) {
 		struct phrase phrase = {0};
 		struct intervals set = i ? ways->not_groups : ways->not_users;
 		if (!set.count)
 			continue;
-		if (say_set(lowering, &phrase, i ? "groups" : "users", i ? KEY_SKGID : KEY_SKUID, set, none, outer->origin))
-			return -ENOMEM;
-		say_verdict(&phrase, NFT_VERDICT_RETURN, NULL);
-		if (rules_add(lowering, &rules, &phrase))
-			return -ENOMEM;
+		error = say_subject(lowering, &phrase, i, set, false, outer->origin);
+		error = error ? error : add_exception(lowering, &rules, &phrase);
 	}
-	int error = rules_add(lowering, &rules, ending);
+	error = error ? error : rules_add(lowering, &rules, ending);
 	return error ? error : chain_add(lowering, "except", &rules, name);
 }
 
-int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending)
+int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending, enum nft_verdict enter)
 {
 	struct phrase end = *ending;
 	const char *except;
 	int error = 0;
-	if (ways->not_users.count || ways->not_groups.count) {
+	if (ways->not_users.count || ways->not_groups.count || ways->not_arriving || ways->not_leaving) {
 		error = except_chain(lowering, rules, ways, ending, &except);
 		end = (struct phrase){0};
-		say_verdict(&end, NFT_VERDICT_JUMP, except);
+		say_verdict(&end, enter, except);
 	}
 	for (size_t i = 0; i < ways->count && !error; i++) {
 		struct phrase phrase = ways->at[i];

@@ -112,13 +112,14 @@ static void put_compare(FILE *out, const struct step *step)
 {
 	enum key key = step->keys[0];
 	const char *operator= step->negated ? "!= " : "";
+	bool one_state = key == KEY_CT_STATE && step->mask == step->first && !(step->mask & (step->mask - 1)) && !step->negated;
 	int length = step->mask && (is_v4(key) || is_v6(key)) ? prefix_length(key, step->mask) : -1;
 	fprintf(out, "%s ", key_names[key]);
 	if (length >= 0) {
 		fputs(operator, out);
 		put_value(out, key, step->first);
 		fprintf(out, "/%d", length);
-	} else if (step->mask) {
+	} else if (step->mask && !one_state) {
 		fputs("& ", out);
 		put_value(out, key, step->mask);
 		fprintf(out, " %s ", step->negated ? "!=" : "==");
@@ -253,6 +254,17 @@ static void put_members(FILE *out, const struct set *set)
 	fputs(" }\n", out);
 }
 
+/* Days and seconds: nft takes no number of more than ten digits. */
+static void put_time(FILE *out, uint64_t seconds)
+{
+	fputs("\t\ttimeout ", out);
+	if (seconds >= 86400)
+		fprintf(out, "%" PRIu64 "d", seconds / 86400);
+	if (seconds % 86400)
+		fprintf(out, "%" PRIu64 "s", seconds % 86400);
+	fputc('\n', out);
+}
+
 static void put_set(FILE *out, const struct set *set)
 {
 	fprintf(out, "\t%s %s {\n\t\ttype ", set->kind == SET_MAP ? "map" : "set", set->name);
@@ -267,7 +279,7 @@ static void put_set(FILE *out, const struct set *set)
 	else if (set->interval)
 		fputs("\t\tflags interval\n", out);
 	if (set->timeout_ms)
-		fprintf(out, "\t\ttimeout %" PRIu64 "ms\n", set->timeout_ms);
+		put_time(out, set->timeout_ms / 1000);
 	put_members(out, set);
 	fputs("\t}\n", out);
 }

@@ -124,7 +124,7 @@ struct counter {
 struct ruleset {
 	const char *table; /* family inet */
 	bool exists;       /* of a dump: is there such a table? */
-	const struct chain *chains; /* base chains first; a chain stands before those that jump to it otherwise */
+	const struct chain *chains; /* base chains first, then by name */
 	size_t chain_count;
 	const struct set *sets;
 	size_t set_count;
