@@ -140,8 +140,7 @@ int intervals_subtract(void *ctx, struct intervals a, struct intervals b, struct
 	return 0;
 }
 
-/* The first interval that does not end before `value`; count when there is none. */
-static size_t lower_bound(struct intervals set, u128 value)
+size_t intervals_reaching(struct intervals set, u128 value)
 {
 	size_t low = 0, high = set.count;
 	while (low < high) {
@@ -156,7 +155,7 @@ static size_t lower_bound(struct intervals set, u128 value)
 
 bool intervals_contain(struct intervals set, u128 value)
 {
-	size_t i = lower_bound(set, value);
+	size_t i = intervals_reaching(set, value);
 	return i < set.count && set.at[i].first <= value;
 }
 
@@ -165,7 +164,7 @@ bool intervals_overlap(struct intervals a, struct intervals b)
 {
 	struct intervals few = a.count < b.count ? a : b, many = a.count < b.count ? b : a;
 	for (size_t i = 0; i < few.count; i++) {
-		size_t j = lower_bound(many, few.at[i].first);
+		size_t j = intervals_reaching(many, few.at[i].first);
 		if (j < many.count && many.at[j].first <= few.at[i].last)
 			return true;
 	}
@@ -185,7 +184,7 @@ bool intervals_equal(struct intervals a, struct intervals b)
 bool intervals_cover(struct intervals outer, struct intervals inner)
 {
 	for (size_t i = 0; i < inner.count; i++) {
-		size_t j = lower_bound(outer, inner.at[i].first);
+		size_t j = intervals_reaching(outer, inner.at[i].first);
 		if (j == outer.count || outer.at[j].first > inner.at[i].first || outer.at[j].last < inner.at[i].last)
 			return false;
 	}

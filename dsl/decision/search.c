@@ -265,19 +265,6 @@ static int add_event(struct walk *walk, void *ctx, struct events *events, struct
 	return 0;
 }
 
-static size_t first_reaching(struct intervals set, u128 value)
-{
-	size_t low = 0, high = set.count;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (set.at[middle].last < value)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* Where the live rules begin and end within one interval of the region. */
 static int gather_events(struct walk *walk, void *ctx, int field, const struct live *live, struct interval within, struct events *events)
 {
@@ -285,7 +272,7 @@ static int gather_events(struct walk *walk, void *ctx, int field, const struct l
 	events->count = 0;
 	for (size_t i = 0; i < live->count && !error; i++) {
 		struct intervals set = candidate_set(walk, live->at[i], field);
-		for (size_t k = first_reaching(set, within.first); k < set.count && set.at[k].first <= within.last && !error; k++) {
+		for (size_t k = intervals_reaching(set, within.first); k < set.count && set.at[k].first <= within.last && !error; k++) {
 			u128 first = set.at[k].first > within.first ? set.at[k].first : within.first;
 			error = add_event(walk, ctx, events, (struct event){first, live->at[i], true});
 			if (!error && set.at[k].last < within.last)

@@ -37,6 +37,8 @@ int intervals_union(void *ctx, struct intervals a, struct intervals b, struct in
 int intervals_intersect(void *ctx, struct intervals a, struct intervals b, struct intervals *out);
 int intervals_subtract(void *ctx, struct intervals a, struct intervals b, struct intervals *out);
 
+/* The first interval that does not end before `value`; count when there is none. */
+size_t intervals_reaching(struct intervals set, u128 value);
 bool intervals_contain(struct intervals set, u128 value);
 bool intervals_overlap(struct intervals a, struct intervals b);
 bool intervals_equal(struct intervals a, struct intervals b);
