@@ -1,0 +1,278 @@
+/*
+ * nf_tables in small: what a ruleset does with one packet, for tests without a kernel.
+ *
+ * It knows what a verdict alone does not show: at which lines a packet counts, how often it is logged and how often a limit is asked.
+ * A rule that reads a header which it has not made sure of is a failure of the test.
+ */
+#ifndef TESTS_UNIT_NETFILTER_H
+#define TESTS_UNIT_NETFILTER_H
+
+#include "portpolicy/ruleset.h"
+#include "tests/unit/memory.h"
+#include <arpa/inet.h>
+
+#define SYN 0x02
+#define ACK 0x10
+enum { INVALID = 1, ESTABLISHED = 2, RELATED = 4, NEW = 8, UNTRACKED = 64 };
+
+struct sent {
+	enum chain_hook hook;
+	const char *arriving, *leaving;
+	bool v6;
+	u128 source, destination;
+	unsigned protocol, source_port, service; /* service: destination port or type */
+	unsigned flags, state;
+	bool process;
+	uint32_t user, group;
+	bool over; /* every rate limit is exceeded */
+};
+
+#define MARKS 32
+struct fate {
+	bool passed, rejected, reset;
+	const char *counters[MARKS], *logs[MARKS], *meters[MARKS];
+	u128 meter_keys[MARKS];
+	size_t counter_count, log_count, meter_count, limits;
+};
+
+struct run {
+	const struct ruleset *ruleset;
+	const struct sent *sent;
+	struct fate *fate;
+	/* What the rule has made sure of. */
+	bool family, protocol;
+	int depth;
+};
+
+static u128 address(const char *text, bool *v6)
+{
+	unsigned char bytes[16];
+	u128 number = 0;
+	*v6 = strchr(text, ':') != NULL;
+	assert_int_equal(inet_pton(*v6 ? AF_INET6 : AF_INET, text, bytes), 1);
+	for (int i = 0; i < (*v6 ? 16 : 4); i++)
+		number = number << 8 | bytes[i];
+	return number;
+}
+
+static struct sent packet(enum chain_hook hook, unsigned protocol, unsigned service, const char *from, const char *to)
+{
+	bool v6, same;
+	struct sent sent = {.hook = hook, .arriving = hook == HOOK_OUTPUT ? "" : "eth0", .leaving = hook == HOOK_INPUT ? "" : "eth1",
+		.protocol = protocol, .service = service, .source_port = 50000, .flags = SYN, .state = NEW};
+	sent.source = address(from, &same);
+	sent.destination = address(to, &v6);
+	sent.v6 = v6;
+	assert_int_equal(same, v6);
+	return sent;
+}
+
+#define V4 "192.0.2.1", "198.51.100.7"
+#define V6 "2001:db8::1", "2001:db8:1::7"
+#define IN(...) packet(HOOK_INPUT, __VA_ARGS__)
+#define OUT(...) packet(HOOK_OUTPUT, __VA_ARGS__)
+#define FORWARD(...) packet(HOOK_FORWARD, __VA_ARGS__)
+
+static bool has_ports(unsigned protocol) { return protocol == 6 || protocol == 17 || protocol == 132; }
+
+/* False: the packet has no such thing, and the rule ends. */
+static bool read_key(const struct run *run, enum key key, u128 *value)
+{
+	const struct sent *sent = run->sent;
+	switch (key) {
+	case KEY_NFPROTO: *value = sent->v6 ? 10 : 2; return true;
+	case KEY_L4PROTO: *value = sent->protocol; return true;
+	case KEY_IIFNAME: *value = interface_number(sent->arriving); return true;
+	case KEY_OIFNAME: *value = interface_number(sent->leaving); return true;
+	case KEY_SKUID: *value = sent->user; return sent->process;
+	case KEY_SKGID: *value = sent->group; return sent->process;
+	case KEY_CT_STATE: *value = sent->state; return true;
+	case KEY_IP_SADDR:
+	case KEY_IP_DADDR:
+	case KEY_IP6_SADDR:
+	case KEY_IP6_DADDR:
+		assert_true(run->family);
+		assert_int_equal(key == KEY_IP6_SADDR || key == KEY_IP6_DADDR, sent->v6);
+		*value = key == KEY_IP_SADDR || key == KEY_IP6_SADDR ? sent->source : sent->destination;
+		return true;
+	case KEY_TH_SPORT:
+	case KEY_TH_DPORT:
+		assert_true(run->protocol && has_ports(sent->protocol));
+		*value = key == KEY_TH_SPORT ? sent->source_port : sent->service;
+		return true;
+	case KEY_ICMP_TYPE:
+	case KEY_ICMPV6_TYPE:
+		assert_true(run->protocol && run->family);
+		assert_int_equal(sent->v6, key == KEY_ICMPV6_TYPE);
+		assert_int_equal(sent->protocol, sent->v6 ? 58 : 1);
+		*value = sent->service;
+		return true;
+	case KEY_TCP_FLAGS:
+		assert_true(run->protocol && sent->protocol == 6);
+		*value = sent->flags;
+		return true;
+	}
+	fail();
+	return false;
+}
+
+static const struct set *set_named(const struct ruleset *ruleset, const char *name)
+{
+	for (size_t i = 0; i < ruleset->set_count; i++)
+		if (!strcmp(ruleset->sets[i].name, name))
+			return &ruleset->sets[i];
+	fail_msg("no set %s", name);
+	return NULL;
+}
+
+static const struct chain *chain_named(const struct ruleset *ruleset, const char *name)
+{
+	for (size_t i = 0; i < ruleset->chain_count; i++)
+		if (!strcmp(ruleset->chains[i].name, name))
+			return &ruleset->chains[i];
+	fail_msg("no chain %s", name);
+	return NULL;
+}
+
+static bool in_set(const struct set *set, u128 value)
+{
+	for (size_t i = 0; i < set->element_count; i++)
+		if (value >= set->elements[i].first[0] && value <= set->elements[i].last[0])
+			return true;
+	return intervals_contain(set->values, value);
+}
+
+static bool test_value(const struct run *run, const struct step *step, u128 value)
+{
+	bool found = false;
+	int unread = 8 * (INTERFACE_NAME_MAX - (int)step->length);
+	if (step->kind == STEP_COMPARE)
+		found = (step->mask ? value & step->mask : value) == step->first;
+	else if (step->kind == STEP_RANGE)
+		found = value >= step->first && value <= step->last;
+	else if (step->kind == STEP_PREFIX)
+		found = value >> unread == step->first >> unread;
+	else
+		found = in_set(set_named(run->ruleset, step->object), value);
+	return found != step->negated;
+}
+
+/* Goes on or ends the rule; verdicts apart. */
+static bool take_step(struct run *run, const struct step *step)
+{
+	struct fate *fate = run->fate;
+	u128 value = 0;
+	switch (step->kind) {
+	case STEP_COMPARE:
+	case STEP_RANGE:
+	case STEP_PREFIX:
+	case STEP_LOOKUP:
+		if (!read_key(run, step->keys[0], &value) || !test_value(run, step, value))
+			return false;
+		run->family |= step->keys[0] == KEY_NFPROTO;
+		run->protocol |= step->keys[0] == KEY_L4PROTO;
+		return true;
+	case STEP_METER:
+		assert_true(read_key(run, step->keys[0], &value) && fate->meter_count < MARKS);
+		assert_int_equal(set_named(run->ruleset, step->object)->kind, SET_METER);
+		fate->meters[fate->meter_count] = step->object;
+		fate->meter_keys[fate->meter_count++] = step->mask ? value & step->mask : value;
+		return !run->sent->over;
+	case STEP_LIMIT: fate->limits++; return !run->sent->over;
+	case STEP_COUNTER:
+		assert_true(fate->counter_count < MARKS);
+		fate->counters[fate->counter_count++] = step->object;
+		return true;
+	case STEP_LOG:
+		assert_true(fate->log_count < MARKS);
+		fate->logs[fate->log_count++] = step->prefix;
+		return true;
+	case STEP_MAP:
+	case STEP_REJECT:
+	case STEP_VERDICT:
+	case STEP_FOREIGN: break;
+	}
+	fail();
+	return false;
+}
+
+enum outcome { GOES_ON, PASSES, STOPS };
+static enum outcome run_chain(struct run *run, const struct chain *chain);
+
+static bool take_verdict(struct run *run, const struct step *step, enum outcome *outcome)
+{
+	switch (step->verdict) {
+	case NFT_VERDICT_ACCEPT: *outcome = PASSES; return true;
+	case NFT_VERDICT_DROP: *outcome = STOPS; return true;
+	case NFT_VERDICT_RETURN: *outcome = GOES_ON; return true;
+	case NFT_VERDICT_GOTO: *outcome = run_chain(run, chain_named(run->ruleset, step->object)); return true;
+	case NFT_VERDICT_JUMP: *outcome = run_chain(run, chain_named(run->ruleset, step->object)); return *outcome != GOES_ON;
+	}
+	fail();
+	return true;
+}
+
+/* Does the rule end the chain? */
+static bool run_rule(struct run *run, const struct nft_rule *rule, enum outcome *outcome)
+{
+	run->family = run->protocol = false;
+	for (size_t i = 0; i < rule->count; i++) {
+		const struct step *step = &rule->steps[i];
+		if (step->kind == STEP_VERDICT)
+			return take_verdict(run, step, outcome);
+		if (step->kind == STEP_REJECT) {
+			run->fate->rejected = true;
+			run->fate->reset = step->tcp_reset;
+			*outcome = STOPS;
+			return true;
+		}
+		if (!take_step(run, step))
+			return false;
+	}
+	return false;
+}
+
+static enum outcome run_chain(struct run *run, const struct chain *chain)
+{
+	enum outcome outcome = GOES_ON;
+	assert_true(++run->depth < 16); /* the kernel takes no more */
+	for (size_t i = 0; i < chain->count; i++)
+		if (run_rule(run, &chain->rules[i], &outcome)) {
+			run->depth--;
+			return outcome;
+		}
+	run->depth--;
+	return GOES_ON;
+}
+
+static struct fate send_through(const struct ruleset *ruleset, struct sent sent)
+{
+	struct fate fate = {.passed = true};
+	struct run run = {.ruleset = ruleset, .sent = &sent, .fate = &fate};
+	for (size_t i = 0; i < ruleset->chain_count; i++) {
+		const struct chain *chain = &ruleset->chains[i];
+		if (chain->hook != sent.hook)
+			continue;
+		enum outcome outcome = run_chain(&run, chain);
+		assert_int_not_equal(outcome, GOES_ON); /* the last word is a rule */
+		fate.passed = outcome == PASSES;
+	}
+	return fate;
+}
+
+static struct ruleset *lower(struct world *world)
+{
+	struct ruleset *ruleset;
+	if (!world->policy)
+		show(world);
+	assert_non_null(world->policy);
+	assert_int_equal(policy_lower(world->ctx, world->policy, "portpolicy", world->diagnostics, &ruleset), 0);
+	return ruleset;
+}
+
+#define LOWER(name, text)        \
+	LOAD_TEXT(name##_world, text); \
+	const struct ruleset *name = lower(&name##_world)
+#define CLOSE(name) talloc_free(name##_world.ctx)
+
+#endif
