@@ -48,7 +48,7 @@ static uint8_t *batch_room(struct batch *batch)
 		if (batch->part_count == PARTS_MAX)
 			return NULL;
 		part = &batch->parts[batch->part_count];
-		*part = (struct iovec){.iov_base = talloc_size(batch, PART_ROOM)};
+		*part = (struct iovec){.iov_base = talloc_zero_size(batch, PART_ROOM)}; /* libmnl leaves padding as it was */
 		if (!part->iov_base)
 			return NULL;
 		batch->part_count++;

@@ -107,7 +107,7 @@ static int take_socket(const struct nlmsghdr *message, void *data)
 /* A list that was inconsistent for a moment (-EINTR) still holds every socket that stood all the while. */
 static int list_sockets(struct kernel *diag, uint8_t family, uint8_t protocol, struct connections *all)
 {
-	uint8_t buffer[256] __attribute__((aligned(8)));
+	uint8_t buffer[256] __attribute__((aligned(8))) = {0}; /* libmnl leaves padding as it was */
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
 	request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
@@ -224,6 +224,7 @@ static void take_answers(struct group *group, const uint8_t *buffer, size_t leng
 static int send_group(struct kernel *kernel, struct group *group, bool make, unsigned seconds)
 {
 	size_t used = 0;
+	memset(group->buffer, 0, sizeof(group->buffer)); /* libmnl leaves padding as it was */
 	group->answered = 0;
 	group->first = kernel->sequence + 1;
 	for (size_t i = 0; i < group->count; i++) {

@@ -58,7 +58,7 @@ static void *grown(void *ctx, void *array, size_t count, size_t size)
 /* A request with the table's name as its only attribute (0: none). */
 static int ask(struct dump *dump, uint16_t type, uint16_t attribute, bool all, answer_handler handler)
 {
-	uint8_t buffer[1024] __attribute__((aligned(8)));
+	uint8_t buffer[1024] __attribute__((aligned(8))) = {0}; /* libmnl leaves padding as it was */
 	struct kernel *kernel = dump->kernel;
 	struct nlmsghdr *request =
 		nftnl_nlmsg_build_hdr((char *)buffer, type, NFPROTO_INET, all ? NLM_F_DUMP : NLM_F_ACK, kernel_sequence(kernel));
@@ -229,7 +229,7 @@ static int take_members(const struct nlmsghdr *message, void *data)
 
 static int dump_members(struct dump *dump, struct set *set)
 {
-	uint8_t buffer[1024] __attribute__((aligned(8)));
+	uint8_t buffer[1024] __attribute__((aligned(8))) = {0}; /* libmnl leaves padding as it was */
 	struct member_dump members = {.ctx = dump->ctx, .set = set};
 	if (set->foreign || set->kind == SET_METER || set->kind == SET_TIMED)
 		return 0;

@@ -183,7 +183,7 @@ static int take_generation(const struct nlmsghdr *message, void *data)
 
 int kernel_generation(struct kernel *kernel, uint32_t *generation)
 {
-	uint8_t buffer[256] __attribute__((aligned(8)));
+	uint8_t buffer[256] __attribute__((aligned(8))) = {0}; /* libmnl leaves padding as it was */
 	*generation = 0;
 	struct nlmsghdr *request =
 		nftnl_nlmsg_build_hdr((char *)buffer, NFT_MSG_GETGEN, AF_UNSPEC, NLM_F_ACK, kernel_sequence(kernel));

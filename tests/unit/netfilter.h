@@ -7,8 +7,7 @@
 #ifndef TESTS_UNIT_NETFILTER_H
 #define TESTS_UNIT_NETFILTER_H
 
-#include "portpolicy/ruleset.h"
-#include "tests/unit/memory.h"
+#include "tests/unit/lowered.h"
 #include <arpa/inet.h>
 
 #define SYN 0x02
@@ -259,20 +258,5 @@ static struct fate send_through(const struct ruleset *ruleset, struct sent sent)
 	}
 	return fate;
 }
-
-static struct ruleset *lower(struct world *world)
-{
-	struct ruleset *ruleset;
-	if (!world->policy)
-		show(world);
-	assert_non_null(world->policy);
-	assert_int_equal(policy_lower(world->ctx, world->policy, "portpolicy", world->diagnostics, &ruleset), 0);
-	return ruleset;
-}
-
-#define LOWER(name, text)        \
-	LOAD_TEXT(name##_world, text); \
-	const struct ruleset *name = lower(&name##_world)
-#define CLOSE(name) talloc_free(name##_world.ctx)
 
 #endif

@@ -392,7 +392,7 @@ static int read_elements(const struct nlmsghdr *message, void *data)
 
 static int read_set(struct world_of_packets *world, const char *name, struct reading *reading)
 {
-	char buffer[1 << 16];
+	char buffer[1 << 16] = {0};
 	struct nftnl_set *set = nftnl_set_alloc();
 	if (!set)
 		return -ENOMEM;
