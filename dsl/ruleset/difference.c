@@ -123,12 +123,36 @@ static int add(struct differing *differing, struct change change)
 	return 0;
 }
 
+/* A set holds values of a type, and either end of a packet has it: a set that others made of our text has no note of which. */
+static enum key either_end(enum key key)
+{
+	switch (key) {
+	case KEY_OIFNAME: return KEY_IIFNAME;
+	case KEY_IP_DADDR: return KEY_IP_SADDR;
+	case KEY_IP6_DADDR: return KEY_IP6_SADDR;
+	case KEY_TH_DPORT: return KEY_TH_SPORT;
+	case KEY_NFPROTO:
+	case KEY_L4PROTO:
+	case KEY_IIFNAME:
+	case KEY_SKUID:
+	case KEY_SKGID:
+	case KEY_CT_STATE:
+	case KEY_IP_SADDR:
+	case KEY_IP6_SADDR:
+	case KEY_TH_SPORT:
+	case KEY_ICMP_TYPE:
+	case KEY_ICMPV6_TYPE:
+	case KEY_TCP_FLAGS: break;
+	}
+	return key;
+}
+
 static bool set_alike(const struct set *a, const struct set *b)
 {
 	if (a->foreign || b->foreign || a->kind != b->kind || a->key_count != b->key_count || a->interval != b->interval || a->timeout_ms != b->timeout_ms)
 		return false;
 	for (unsigned i = 0; i < a->key_count; i++)
-		if (a->keys[i] != b->keys[i])
+		if (either_end(a->keys[i]) != either_end(b->keys[i]))
 			return false;
 	return a->kind != SET_METER || a->size == b->size;
 }
