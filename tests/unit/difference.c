@@ -1,8 +1,8 @@
 /*
  * A difference is a batch that the kernel takes, and it ends at what is wanted.
  *
- * The kernel's rules for a batch are modelled: nothing is named before it is there, nothing goes while it is named, no two members overlap. Each
- * case is carried out on the model and compared with what was wanted.
+ * The kernel's rules for a batch are modelled: nothing is named before it is there, nothing goes while it is named, no two
+ * members overlap. Each case is carried out on the model and compared with what was wanted.
  */
 #include "tests/unit/lowered.h"
 
@@ -19,8 +19,14 @@ struct model {
 
 static struct ruleset as_ruleset(const struct model *model)
 {
-	return (struct ruleset){.table = "portpolicy", .exists = model->exists, .chains = model->chains, .chain_count = model->chain_count, .sets = model->sets,
-		.set_count = model->set_count, .counters = model->counters, .counter_count = model->counter_count};
+	return (struct ruleset){.table = "portpolicy",
+		.exists = model->exists,
+		.chains = model->chains,
+		.chain_count = model->chain_count,
+		.sets = model->sets,
+		.set_count = model->set_count,
+		.counters = model->counters,
+		.counter_count = model->counter_count};
 }
 
 static struct model *model_of(void *ctx, const struct ruleset *ruleset)
@@ -38,19 +44,19 @@ static struct model *model_of(void *ctx, const struct ruleset *ruleset)
 	return model;
 }
 
-#define FIND(kind)                                                                      \
-	static struct kind *find_##kind(struct model *model, const char *name)          \
-	{                                                                               \
-		for (size_t i = 0; i < model->kind##_count; i++)                        \
-			if (!strcmp(model->kind##s[i].name, name))                      \
-				return &model->kind##s[i];                              \
-		return NULL;                                                            \
-	}                                                                               \
-	static void drop_##kind(struct model *model, const char *name)                  \
-	{                                                                               \
-		struct kind *found = find_##kind(model, name);                          \
-		assert_non_null(found);                                                 \
-		*found = model->kind##s[--model->kind##_count];                         \
+#define FIND(kind)                                                                                                               \
+	static struct kind *find_##kind(struct model *model, const char *name)                                                   \
+	{                                                                                                                        \
+		for (size_t i = 0; i < model->kind##_count; i++)                                                                 \
+			if (!strcmp(model->kind##s[i].name, name))                                                               \
+				return &model->kind##s[i];                                                                       \
+		return NULL;                                                                                                     \
+	}                                                                                                                        \
+	static void drop_##kind(struct model *model, const char *name)                                                           \
+	{                                                                                                                        \
+		struct kind *found = find_##kind(model, name);                                                                   \
+		assert_non_null(found);                                                                                          \
+		*found = model->kind##s[--model->kind##_count];                                                                  \
 	}
 FIND(chain)
 FIND(set)
@@ -101,7 +107,8 @@ static void add_rule(struct model *model, struct chain *chain, const struct nft_
 		else if (step->kind == STEP_COUNTER)
 			assert_non_null(find_counter(model, step->object));
 		else if (step->kind == STEP_VERDICT && step->object)
-			assert_true(strcmp(step->object, chain->name) && !reaches(model, find_chain(model, step->object), chain->name, 0));
+			assert_true(strcmp(step->object, chain->name) &&
+				    !reaches(model, find_chain(model, step->object), chain->name, 0));
 	}
 	if (chain->count)
 		memcpy(rules, chain->rules, chain->count * sizeof *rules);
@@ -129,7 +136,8 @@ static void change_members(struct model *model, const struct change *change, boo
 	for (size_t i = 0; i < change->set->values.count; i++) { /* only whole members can go */
 		bool found = false;
 		for (size_t k = 0; k < set->values.count; k++)
-			found |= set->values.at[k].first == change->set->values.at[i].first && set->values.at[k].last == change->set->values.at[i].last;
+			found |= set->values.at[k].first == change->set->values.at[i].first &&
+				 set->values.at[k].last == change->set->values.at[i].last;
 		assert_true(found);
 	}
 	intervals_subtract(model->ctx, set->values, change->set->values, &set->values);
@@ -156,8 +164,12 @@ static void carry_out(struct model *model, const struct change *change)
 		set.element_count = 0;
 		model->sets[model->set_count++] = set;
 		return;
-	case CHANGE_ELEMENTS_ADD: change_members(model, change, true); return;
-	case CHANGE_ELEMENTS_DELETE: change_members(model, change, false); return;
+	case CHANGE_ELEMENTS_ADD:
+		change_members(model, change, true);
+		return;
+	case CHANGE_ELEMENTS_DELETE:
+		change_members(model, change, false);
+		return;
 	case CHANGE_CHAIN_ADD:
 		assert_null(chain);
 		model->chains[model->chain_count] = *change->chain;
@@ -187,7 +199,8 @@ static void carry_out(struct model *model, const struct change *change)
 		assert_false(named(model, STEP_COUNTER, change->counter->name));
 		drop_counter(model, change->counter->name);
 		return;
-	case CHANGE_TABLE_DELETE: break;
+	case CHANGE_TABLE_DELETE:
+		break;
 	}
 	fail();
 }
@@ -226,7 +239,8 @@ static const struct changes *reach(struct model *model, const struct ruleset *wa
 	assert_int_equal(model->counter_count, wanted->counter_count);
 	for (size_t i = 0; i < wanted->chain_count; i++) {
 		const struct chain *chain = find_chain(model, wanted->chains[i].name);
-		assert_true(chain && chain->count == wanted->chains[i].count && chain->policy_drop == wanted->chains[i].policy_drop);
+		assert_true(
+			chain && chain->count == wanted->chains[i].count && chain->policy_drop == wanted->chains[i].policy_drop);
 		for (size_t k = 0; k < chain->count; k++)
 			assert_true(nft_rule_equal(&chain->rules[k], &wanted->chains[i].rules[k]));
 	}
@@ -236,10 +250,11 @@ static const struct changes *reach(struct model *model, const struct ruleset *wa
 	return changes;
 }
 
-static const char policy[] =
-	"default in deny log\ndefault out reject\ndefault forward deny\naddresses bad = { 10.0.0.0/8, 192.0.2.7, 2001:db8::/32, ::7 }\n"
-	"deny in any from $bad\ndeny out tcp/25 by any except user root log\nallow in tcp/{ 22, 80, 8000-8999 } limit 10/minute per source\n"
-	"allow out any limit 9/second\nallow forward udp/53 arriving on any except \"wg*\"\n";
+static const char policy[] = "default in deny log\ndefault out reject\ndefault forward deny\naddresses bad = { 10.0.0.0/8, "
+			     "192.0.2.7, 2001:db8::/32, ::7 }\n"
+			     "deny in any from $bad\ndeny out tcp/25 by any except user root log\nallow in tcp/{ 22, 80, "
+			     "8000-8999 } limit 10/minute per source\n"
+			     "allow out any limit 9/second\nallow forward udp/53 arriving on any except \"wg*\"\n";
 
 static const struct ruleset nothing = {.table = "portpolicy"};
 
@@ -259,8 +274,10 @@ static void only_what_changed(void **state)
 {
 	(void)state;
 	LOWER(before, policy);
-	LOWER(after, "default in deny log\ndefault out reject\ndefault forward deny\naddresses bad = { 10.0.0.0/8, 192.0.2.7, 2001:db8::/32, ::7 }\n"
-		     "deny in any from $bad\ndeny out tcp/25 by any except user root log\nallow in tcp/{ 22, 81, 8000-8999 } limit 10/minute per source\n"
+	LOWER(after, "default in deny log\ndefault out reject\ndefault forward deny\naddresses bad = { 10.0.0.0/8, 192.0.2.7, "
+		     "2001:db8::/32, ::7 }\n"
+		     "deny in any from $bad\ndeny out tcp/25 by any except user root log\nallow in tcp/{ 22, 81, 8000-8999 } "
+		     "limit 10/minute per source\n"
 		     "allow out any limit 9/second\nallow forward udp/53 arriving on any except \"wg*\"\n");
 	struct model *model = model_of(before_world.ctx, before);
 	const struct changes *changes = reach(model, after);
@@ -298,8 +315,10 @@ static void direction_given_up(void **state)
 	CLOSE(after);
 }
 
-static const struct step stray_steps[] = {{.kind = STEP_VERDICT, .verdict = NFT_VERDICT_ACCEPT}}, foreign_steps[] = {{.kind = STEP_FOREIGN}};
-static const struct nft_rule stray_rules[] = {{.steps = stray_steps, .count = 1}}, foreign_rules[] = {{.steps = foreign_steps, .count = 1}};
+static const struct step stray_steps[] = {{.kind = STEP_VERDICT, .verdict = NFT_VERDICT_ACCEPT}},
+			 foreign_steps[] = {{.kind = STEP_FOREIGN}};
+static const struct nft_rule stray_rules[] = {{.steps = stray_steps, .count = 1}},
+			     foreign_rules[] = {{.steps = foreign_steps, .count = 1}};
 
 static void meddled_chains(void **state)
 {
@@ -334,8 +353,8 @@ static void foreign_objects_go(void **state)
 	model->counters[model->counter_count++] = (struct counter){.name = "theirs"};
 	model->chains[model->chain_count++] = (struct chain){.name = "theirs"};
 	model->chains[model->chain_count++] = (struct chain){.name = "theirs too", .rules = rules, .count = 2};
-	model->sets[model->set_count++] =
-		(struct set){.name = "theirs", .kind = SET_MAP, .keys = {KEY_L4PROTO}, .key_count = 1, .elements = member, .element_count = 1};
+	model->sets[model->set_count++] = (struct set){
+		.name = "theirs", .kind = SET_MAP, .keys = {KEY_L4PROTO}, .key_count = 1, .elements = member, .element_count = 1};
 	reach(model, wanted);
 	assert_non_null(find_chain(model, ours));
 	CLOSE(wanted);
@@ -467,7 +486,8 @@ static void rules_by_meaning(void **state)
 	for (size_t i = 0; i < 8; i++)
 		assert_false(nft_rule_equal(&a, &(struct nft_rule){.steps = &others[i], .count = 1}));
 	assert_false(nft_rule_equal(&a, &(struct nft_rule){.steps = &ours, .count = 0}));
-	assert_false(nft_rule_equal(&(struct nft_rule){.steps = &others[5], .count = 1}, &(struct nft_rule){.steps = &others[5], .count = 1}));
+	assert_false(nft_rule_equal(
+		&(struct nft_rule){.steps = &others[5], .count = 1}, &(struct nft_rule){.steps = &others[5], .count = 1}));
 }
 
 /* One line of a list of a million is one member, and the work is a walk, not a search for each. */
@@ -481,7 +501,12 @@ static void one_of_a_million(void **state)
 		list[i] = (struct interval){2 * i, 2 * i};
 	memcpy(fewer, list, count / 2 * sizeof *list);
 	memcpy(fewer + count / 2, list + count / 2 + 1, (count / 2 - 1) * sizeof *list);
-	struct set set = {.name = "v4-list", .kind = SET_VALUES, .keys = {KEY_IP_SADDR}, .key_count = 1, .interval = true, .values = {list, count}};
+	struct set set = {.name = "v4-list",
+		.kind = SET_VALUES,
+		.keys = {KEY_IP_SADDR},
+		.key_count = 1,
+		.interval = true,
+		.values = {list, count}};
 	struct set less = set;
 	less.values = (struct intervals){fewer, count - 1};
 	const struct ruleset wanted = {.table = "portpolicy", .exists = true, .sets = &set, .set_count = 1};
@@ -499,10 +524,19 @@ static void one_of_a_million(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(from_nothing), cmocka_unit_test(only_what_changed), cmocka_unit_test(verdict_of_last_resort), cmocka_unit_test(direction_given_up),
-		cmocka_unit_test(meddled_chains), cmocka_unit_test(foreign_objects_go), cmocka_unit_test(no_circle_on_the_way), cmocka_unit_test(drifted_members),
-		cmocka_unit_test(packets_own_their_members), cmocka_unit_test(set_of_another_kind), cmocka_unit_test(somebody_elses_table),
-		cmocka_unit_test(rules_by_meaning), cmocka_unit_test(one_of_a_million),
+		cmocka_unit_test(from_nothing),
+		cmocka_unit_test(only_what_changed),
+		cmocka_unit_test(verdict_of_last_resort),
+		cmocka_unit_test(direction_given_up),
+		cmocka_unit_test(meddled_chains),
+		cmocka_unit_test(foreign_objects_go),
+		cmocka_unit_test(no_circle_on_the_way),
+		cmocka_unit_test(drifted_members),
+		cmocka_unit_test(packets_own_their_members),
+		cmocka_unit_test(set_of_another_kind),
+		cmocka_unit_test(somebody_elses_table),
+		cmocka_unit_test(rules_by_meaning),
+		cmocka_unit_test(one_of_a_million),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,8 @@ static void counts_at_rule(const struct world *world, const struct ruleset *rule
 	counts_at(&fate, "hit-", world->policy->rules[rule].id);
 }
 
-static void counts_at_default(const struct world *world, const struct ruleset *ruleset, struct sent sent, enum direction direction)
+static void counts_at_default(
+	const struct world *world, const struct ruleset *ruleset, struct sent sent, enum direction direction)
 {
 	struct fate fate = send_through(ruleset, sent);
 	counts_at(&fate, "hit-", world->policy->directions[direction].id);
@@ -148,7 +149,8 @@ static void loopback_is_open(void **state)
 static void rules_that_name_loopback(void **state)
 {
 	(void)state;
-	LOWER(r, "default in deny\ndefault out deny\ndeny out tcp/25 on lo\nreject in tcp/80 on { lo, eth0 }\ndeny out udp on \"l*\"\nallow out tcp/25\n");
+	LOWER(r, "default in deny\ndefault out deny\ndeny out tcp/25 on lo\nreject in tcp/80 on { lo, eth0 }\ndeny out udp on "
+		 "\"l*\"\nallow out tcp/25\n");
 	STOPS_HERE(r, on(OUT(6, 25, V4), "lo"));
 	STOPS_HERE(r, OUT(6, 25, "127.0.0.1", "127.0.0.2"));
 	STOPS_HERE(r, OUT(6, 25, "::1", "::1"));
@@ -165,7 +167,8 @@ static void rules_that_name_loopback(void **state)
 static void ports_to_the_boundary(void **state)
 {
 	(void)state;
-	LOWER(r, "default in deny\nallow in tcp/{ 8080, 9000-9099 } except 9090\nallow in udp/65535\nallow in sctp/0\nallow in udp/100-200 source port 1024-65535\n");
+	LOWER(r, "default in deny\nallow in tcp/{ 8080, 9000-9099 } except 9090\nallow in udp/65535\nallow in sctp/0\nallow in "
+		 "udp/100-200 source port 1024-65535\n");
 	static const unsigned yes[] = {8080, 9000, 9089, 9091, 9099}, no[] = {0, 8079, 8081, 8999, 9090, 9100, 65535};
 	for (size_t i = 0; i < sizeof yes / sizeof *yes; i++)
 		PASSES_HERE(r, IN(6, yes[i], V4));
@@ -185,7 +188,8 @@ static void ports_to_the_boundary(void **state)
 static void protocols_and_types(void **state)
 {
 	(void)state;
-	LOWER(r, "default in deny\nallow in { esp, protocol 47, tcp/53, udp/53 }\nallow in icmp/echo-request\nallow in icmpv6/{ echo-request, 133-136 }\n");
+	LOWER(r, "default in deny\nallow in { esp, protocol 47, tcp/53, udp/53 }\nallow in icmp/echo-request\nallow in icmpv6/{ "
+		 "echo-request, 133-136 }\n");
 	PASSES_HERE(r, IN(50, 0, V4));
 	PASSES_HERE(r, IN(47, 0, V6));
 	STOPS_HERE(r, IN(51, 0, V6));
@@ -224,8 +228,10 @@ static void any_except_traffic(void **state)
 static void addresses_of_both_families(void **state)
 {
 	(void)state;
-	LOWER(r, "default in deny\naddresses office = { 203.0.113.0/24, 2001:db8:10::/48, 192.0.2.10-192.0.2.99 } except 203.0.113.128\n"
-		 "allow in tcp/22 from $office\nallow in tcp/80 from 10.128.0.0/9\nallow in tcp/81 from any except 10.0.0.0/8\nallow in tcp/82 to 2001:db8::/33\n");
+	LOWER(r, "default in deny\naddresses office = { 203.0.113.0/24, 2001:db8:10::/48, 192.0.2.10-192.0.2.99 } except "
+		 "203.0.113.128\n"
+		 "allow in tcp/22 from $office\nallow in tcp/80 from 10.128.0.0/9\nallow in tcp/81 from any except "
+		 "10.0.0.0/8\nallow in tcp/82 to 2001:db8::/33\n");
 	PASSES_HERE(r, IN(6, 22, "203.0.113.255", "10.0.0.1"));
 	STOPS_HERE(r, IN(6, 22, "203.0.113.128", "10.0.0.1"));
 	STOPS_HERE(r, IN(6, 22, "203.0.114.0", "10.0.0.1"));
@@ -250,8 +256,10 @@ static void addresses_of_both_families(void **state)
 static void interfaces(void **state)
 {
 	(void)state;
-	LOWER(r, "default in deny\nallow in tcp/1 on { eth0, \"wg*\", eth1 }\nallow in tcp/2 on any except { eth0, \"wg*\" }\nallow in tcp/3 on \"abcdefghijklmno*\"\n"
-		 "allow in tcp/4 on any except { \"a*\", \"b*\", \"c*\", \"d*\", \"e*\", \"f*\", \"g*\", \"h*\", \"i*\", tun0 }\n");
+	LOWER(r, "default in deny\nallow in tcp/1 on { eth0, \"wg*\", eth1 }\nallow in tcp/2 on any except { eth0, \"wg*\" "
+		 "}\nallow in tcp/3 on \"abcdefghijklmno*\"\n"
+		 "allow in tcp/4 on any except { \"a*\", \"b*\", \"c*\", \"d*\", \"e*\", \"f*\", \"g*\", \"h*\", \"i*\", tun0 "
+		 "}\n");
 	PASSES_HERE(r, on(IN(6, 1, V4), "eth0"));
 	PASSES_HERE(r, on(IN(6, 1, V4), "eth1"));
 	PASSES_HERE(r, on(IN(6, 1, V4), "wg"));
@@ -290,7 +298,8 @@ static void forwarded(void **state)
 static void processes(void **state)
 {
 	(void)state;
-	LOWER(r, "default out deny\nallow out tcp/1 by user www-data\nallow out tcp/2 by { user 7, user 8, group www-data }\nallow out tcp/3 by any except user root\n"
+	LOWER(r, "default out deny\nallow out tcp/1 by user www-data\nallow out tcp/2 by { user 7, user 8, group www-data "
+		 "}\nallow out tcp/3 by any except user root\n"
 		 "allow out tcp/4 by any except { user root, group 5 }\n");
 	PASSES_HERE(r, by(OUT(6, 1, V4), 33, 1));
 	STOPS_HERE(r, by(OUT(6, 1, V4), 32, 33));
@@ -314,8 +323,8 @@ static void answers_of_reject(void **state)
 {
 	(void)state;
 	LOWER(r, "default in reject\n");
-	struct fate syn = send_through(r, IN(6, 1, V4)), ack = send_through(r, with_flags(IN(6, 1, V4), ACK)), udp = send_through(r, IN(17, 1, V6)),
-		    both = send_through(r, with_flags(IN(6, 1, V4), SYN | ACK));
+	struct fate syn = send_through(r, IN(6, 1, V4)), ack = send_through(r, with_flags(IN(6, 1, V4), ACK)),
+		    udp = send_through(r, IN(17, 1, V6)), both = send_through(r, with_flags(IN(6, 1, V4), SYN | ACK));
 	assert_true(syn.rejected && syn.reset);
 	assert_true(!ack.rejected && !ack.passed);
 	assert_true(!both.rejected && !both.passed);
@@ -344,8 +353,8 @@ static void audit_lets_through(void **state)
 {
 	(void)state;
 	LOWER(r, "mode in audit\ndefault in reject\ndeny in tcp/23\nallow in tcp/22\n");
-	struct fate denied = send_through(r, IN(6, 23, V4)), rest = send_through(r, IN(6, 24, V4)), allowed = send_through(r, IN(6, 22, V4)),
-		    invalid = send_through(r, with_state(IN(6, 22, V4), INVALID));
+	struct fate denied = send_through(r, IN(6, 23, V4)), rest = send_through(r, IN(6, 24, V4)),
+		    allowed = send_through(r, IN(6, 22, V4)), invalid = send_through(r, with_state(IN(6, 22, V4), INVALID));
 	assert_true(denied.passed && rest.passed && allowed.passed && invalid.passed);
 	assert_int_equal(denied.log_count, 1);
 	assert_non_null(strstr(denied.logs[0], "portpolicy in audit-deny "));
@@ -360,7 +369,8 @@ static void audit_lets_through(void **state)
 static void limits_are_asked_once(void **state)
 {
 	(void)state;
-	LOWER(r, "default out deny\nallow out { tcp/80-81, udp/80 } on { \"e*\", \"et*\", eth1 } by any except user root limit 10/second\nallow out tcp/81\n"
+	LOWER(r, "default out deny\nallow out { tcp/80-81, udp/80 } on { \"e*\", \"et*\", eth1 } by any except user root limit "
+		 "10/second\nallow out tcp/81\n"
 		 "deny out tcp/81-82 above 5/minute\nallow out tcp/82\n");
 	struct fate within = send_through(r, by(OUT(6, 80, V4), 1, 1)), above = send_through(r, over(by(OUT(6, 80, V4), 1, 1))),
 		    root = send_through(r, by(OUT(6, 80, V4), 0, 0));
@@ -388,8 +398,10 @@ static void over_a_limit_another_allows(void **state)
 static void sources_are_told_apart(void **state)
 {
 	(void)state;
-	LOWER(r, "default in deny\nallow in tcp/22 limit 10/minute burst 20 per source\ndeny in udp above 1/day burst 3 per source\nallow in udp\n");
-	struct fate v4 = send_through(r, IN(6, 22, "10.1.2.3", "10.0.0.1")), v6 = send_through(r, IN(6, 22, "2001:db8:1:2:3:4:5:6", "::2"));
+	LOWER(r, "default in deny\nallow in tcp/22 limit 10/minute burst 20 per source\ndeny in udp above 1/day burst 3 per "
+		 "source\nallow in udp\n");
+	struct fate v4 = send_through(r, IN(6, 22, "10.1.2.3", "10.0.0.1")),
+		    v6 = send_through(r, IN(6, 22, "2001:db8:1:2:3:4:5:6", "::2"));
 	bool is_v6;
 	assert_true(v4.passed && v6.passed && v4.meter_count == 1 && v6.meter_count == 1);
 	assert_true(v4.meter_keys[0] == address("10.1.2.3", &is_v6) && v6.meter_keys[0] == address("2001:db8:1:2::", &is_v6));
@@ -423,7 +435,8 @@ static size_t logs_of(const struct ruleset *ruleset, struct sent sent, const cha
 static void any_matching_line_logs_once(void **state)
 {
 	(void)state;
-	LOWER(r, "default out deny log \"rest\"\ndeny out any except sctp\ndeny out tcp/443 by any except user root log \"one\"\ndeny out tcp/400-500 log \"two\"\n"
+	LOWER(r, "default out deny log \"rest\"\ndeny out any except sctp\ndeny out tcp/443 by any except user root log "
+		 "\"one\"\ndeny out tcp/400-500 log \"two\"\n"
 		 "deny out udp/7 by user root log \"three\"\nallow out sctp/1 log \"four\"\n");
 	assert_int_equal(logs_of(r, by(OUT(6, 443, V4), 1, 1), "one"), 1);
 	assert_int_equal(logs_of(r, OUT(6, 443, V4), "one"), 1);
@@ -523,10 +536,12 @@ static const struct chain *swapped(const struct ruleset *ruleset, enum chain_hoo
 static void content_names(void **state)
 {
 	(void)state;
-	static const char text[] = "default in deny\ndefault out deny\nallow in tcp/22 from { 10.0.0.0/8, 192.0.2.7 }\nallow out tcp/{ 80, 443 }\n";
+	static const char text[] =
+		"default in deny\ndefault out deny\nallow in tcp/22 from { 10.0.0.0/8, 192.0.2.7 }\nallow out tcp/{ 80, 443 }\n";
 	LOWER(a, text);
 	LOWER(b, text);
-	LOWER(c, "default in deny\ndefault out deny\nallow in tcp/22 from { 10.0.0.0/8, 192.0.2.8 }\nallow out tcp/{ 80, 443 }\n");
+	LOWER(c,
+		"default in deny\ndefault out deny\nallow in tcp/22 from { 10.0.0.0/8, 192.0.2.8 }\nallow out tcp/{ 80, 443 }\n");
 	assert_string_equal(ruleset_text(a_world.ctx, a), ruleset_text(b_world.ctx, b));
 	assert_string_not_equal(swapped(a, HOOK_INPUT)->name, swapped(c, HOOK_INPUT)->name);
 	assert_string_equal(swapped(a, HOOK_OUTPUT)->name, swapped(c, HOOK_OUTPUT)->name);
@@ -538,7 +553,8 @@ static void content_names(void **state)
 static void sets_are_shared(void **state)
 {
 	(void)state;
-	LOWER(r, "default in deny\naddresses bad = { 10.0.0.1, 10.0.0.3, 2001:db8::/32, ::5 }\ndeny in tcp from $bad\nallow in udp from $bad\nallow in tcp/{ 80, 443 }\nallow in udp/{ 443, 80 }\n");
+	LOWER(r, "default in deny\naddresses bad = { 10.0.0.1, 10.0.0.3, 2001:db8::/32, ::5 }\ndeny in tcp from $bad\nallow in "
+		 "udp from $bad\nallow in tcp/{ 80, 443 }\nallow in udp/{ 443, 80 }\n");
 	assert_int_equal(r->set_count, 3);
 	for (size_t i = 0; i < r->set_count; i++)
 		assert_non_null(r->sets[i].origin);
@@ -548,13 +564,31 @@ static void sets_are_shared(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(strictest_wins), cmocka_unit_test(defaults_and_unmanaged), cmocka_unit_test(states), cmocka_unit_test(loopback_is_open),
-		cmocka_unit_test(rules_that_name_loopback), cmocka_unit_test(ports_to_the_boundary), cmocka_unit_test(protocols_and_types),
-		cmocka_unit_test(any_except_traffic), cmocka_unit_test(addresses_of_both_families), cmocka_unit_test(interfaces), cmocka_unit_test(forwarded),
-		cmocka_unit_test(processes), cmocka_unit_test(answers_of_reject), cmocka_unit_test(answers_leave), cmocka_unit_test(audit_lets_through),
-		cmocka_unit_test(limits_are_asked_once), cmocka_unit_test(over_a_limit_another_allows), cmocka_unit_test(sources_are_told_apart),
-		cmocka_unit_test(no_token_for_what_is_denied), cmocka_unit_test(any_matching_line_logs_once), cmocka_unit_test(suppressed_logs_count),
-		cmocka_unit_test(texts_that_fit), cmocka_unit_test(what_waits_is_refused), cmocka_unit_test(content_names), cmocka_unit_test(sets_are_shared),
+		cmocka_unit_test(strictest_wins),
+		cmocka_unit_test(defaults_and_unmanaged),
+		cmocka_unit_test(states),
+		cmocka_unit_test(loopback_is_open),
+		cmocka_unit_test(rules_that_name_loopback),
+		cmocka_unit_test(ports_to_the_boundary),
+		cmocka_unit_test(protocols_and_types),
+		cmocka_unit_test(any_except_traffic),
+		cmocka_unit_test(addresses_of_both_families),
+		cmocka_unit_test(interfaces),
+		cmocka_unit_test(forwarded),
+		cmocka_unit_test(processes),
+		cmocka_unit_test(answers_of_reject),
+		cmocka_unit_test(answers_leave),
+		cmocka_unit_test(audit_lets_through),
+		cmocka_unit_test(limits_are_asked_once),
+		cmocka_unit_test(over_a_limit_another_allows),
+		cmocka_unit_test(sources_are_told_apart),
+		cmocka_unit_test(no_token_for_what_is_denied),
+		cmocka_unit_test(any_matching_line_logs_once),
+		cmocka_unit_test(suppressed_logs_count),
+		cmocka_unit_test(texts_that_fit),
+		cmocka_unit_test(what_waits_is_refused),
+		cmocka_unit_test(content_names),
+		cmocka_unit_test(sets_are_shared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

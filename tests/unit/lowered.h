@@ -17,8 +17,8 @@ static struct ruleset *lower(struct world *world)
 	return ruleset;
 }
 
-#define LOWER(name, text)        \
-	LOAD_TEXT(name##_world, text); \
+#define LOWER(name, text)                                                                                                        \
+	LOAD_TEXT(name##_world, text);                                                                                           \
 	const struct ruleset *name = lower(&name##_world)
 #define CLOSE(name) talloc_free(name##_world.ctx)
 

@@ -1,8 +1,8 @@
 /*
  * nf_tables in small: what a ruleset does with one packet, for tests without a kernel.
  *
- * It knows what a verdict alone does not show: at which lines a packet counts, how often it is logged and how often a limit is asked.
- * A rule that reads a header which it has not made sure of is a failure of the test.
+ * It knows what a verdict alone does not show: at which lines a packet counts, how often it is logged and how often a limit is
+ * asked. A rule that reads a header which it has not made sure of is a failure of the test.
  */
 #ifndef TESTS_UNIT_NETFILTER_H
 #define TESTS_UNIT_NETFILTER_H
@@ -57,8 +57,14 @@ static u128 address(const char *text, bool *v6)
 static struct sent packet(enum chain_hook hook, unsigned protocol, unsigned service, const char *from, const char *to)
 {
 	bool v6, same;
-	struct sent sent = {.hook = hook, .arriving = hook == HOOK_OUTPUT ? "" : "eth0", .leaving = hook == HOOK_INPUT ? "" : "eth1",
-		.protocol = protocol, .service = service, .source_port = 50000, .flags = SYN, .state = NEW};
+	struct sent sent = {.hook = hook,
+		.arriving = hook == HOOK_OUTPUT ? "" : "eth0",
+		.leaving = hook == HOOK_INPUT ? "" : "eth1",
+		.protocol = protocol,
+		.service = service,
+		.source_port = 50000,
+		.flags = SYN,
+		.state = NEW};
 	sent.source = address(from, &same);
 	sent.destination = address(to, &v6);
 	sent.v6 = v6;
@@ -72,20 +78,37 @@ static struct sent packet(enum chain_hook hook, unsigned protocol, unsigned serv
 #define OUT(...) packet(HOOK_OUTPUT, __VA_ARGS__)
 #define FORWARD(...) packet(HOOK_FORWARD, __VA_ARGS__)
 
-static bool has_ports(unsigned protocol) { return protocol == 6 || protocol == 17 || protocol == 132; }
+static bool has_ports(unsigned protocol)
+{
+	return protocol == 6 || protocol == 17 || protocol == 132;
+}
 
 /* False: the packet has no such thing, and the rule ends. */
 static bool read_key(const struct run *run, enum key key, u128 *value)
 {
 	const struct sent *sent = run->sent;
 	switch (key) {
-	case KEY_NFPROTO: *value = sent->v6 ? 10 : 2; return true;
-	case KEY_L4PROTO: *value = sent->protocol; return true;
-	case KEY_IIFNAME: *value = interface_number(sent->arriving); return true;
-	case KEY_OIFNAME: *value = interface_number(sent->leaving); return true;
-	case KEY_SKUID: *value = sent->user; return sent->process;
-	case KEY_SKGID: *value = sent->group; return sent->process;
-	case KEY_CT_STATE: *value = sent->state; return true;
+	case KEY_NFPROTO:
+		*value = sent->v6 ? 10 : 2;
+		return true;
+	case KEY_L4PROTO:
+		*value = sent->protocol;
+		return true;
+	case KEY_IIFNAME:
+		*value = interface_number(sent->arriving);
+		return true;
+	case KEY_OIFNAME:
+		*value = interface_number(sent->leaving);
+		return true;
+	case KEY_SKUID:
+		*value = sent->user;
+		return sent->process;
+	case KEY_SKGID:
+		*value = sent->group;
+		return sent->process;
+	case KEY_CT_STATE:
+		*value = sent->state;
+		return true;
 	case KEY_IP_SADDR:
 	case KEY_IP_DADDR:
 	case KEY_IP6_SADDR:
@@ -177,7 +200,9 @@ static bool take_step(struct run *run, const struct step *step)
 		fate->meters[fate->meter_count] = step->object;
 		fate->meter_keys[fate->meter_count++] = step->mask ? value & step->mask : value;
 		return !run->sent->over;
-	case STEP_LIMIT: fate->limits++; return !run->sent->over;
+	case STEP_LIMIT:
+		fate->limits++;
+		return !run->sent->over;
 	case STEP_COUNTER:
 		assert_true(fate->counter_count < MARKS);
 		fate->counters[fate->counter_count++] = step->object;
@@ -189,7 +214,8 @@ static bool take_step(struct run *run, const struct step *step)
 	case STEP_MAP:
 	case STEP_REJECT:
 	case STEP_VERDICT:
-	case STEP_FOREIGN: break;
+	case STEP_FOREIGN:
+		break;
 	}
 	fail();
 	return false;
@@ -201,11 +227,21 @@ static enum outcome run_chain(struct run *run, const struct chain *chain);
 static bool take_verdict(struct run *run, const struct step *step, enum outcome *outcome)
 {
 	switch (step->verdict) {
-	case NFT_VERDICT_ACCEPT: *outcome = PASSES; return true;
-	case NFT_VERDICT_DROP: *outcome = STOPS; return true;
-	case NFT_VERDICT_RETURN: *outcome = GOES_ON; return true;
-	case NFT_VERDICT_GOTO: *outcome = run_chain(run, chain_named(run->ruleset, step->object)); return true;
-	case NFT_VERDICT_JUMP: *outcome = run_chain(run, chain_named(run->ruleset, step->object)); return *outcome != GOES_ON;
+	case NFT_VERDICT_ACCEPT:
+		*outcome = PASSES;
+		return true;
+	case NFT_VERDICT_DROP:
+		*outcome = STOPS;
+		return true;
+	case NFT_VERDICT_RETURN:
+		*outcome = GOES_ON;
+		return true;
+	case NFT_VERDICT_GOTO:
+		*outcome = run_chain(run, chain_named(run->ruleset, step->object));
+		return true;
+	case NFT_VERDICT_JUMP:
+		*outcome = run_chain(run, chain_named(run->ruleset, step->object));
+		return *outcome != GOES_ON;
 	}
 	fail();
 	return true;
