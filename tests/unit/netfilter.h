@@ -9,6 +9,7 @@
 
 #include "tests/unit/lowered.h"
 #include <arpa/inet.h>
+#include <stdio.h>
 
 #define SYN 0x02
 #define ACK 0x10
@@ -293,6 +294,81 @@ static struct fate send_through(const struct ruleset *ruleset, struct sent sent)
 		fate.passed = outcome == PASSES;
 	}
 	return fate;
+}
+
+#define PASSES_HERE(ruleset, ...) assert_true(send_through(ruleset, __VA_ARGS__).passed)
+#define STOPS_HERE(ruleset, ...) assert_false(send_through(ruleset, __VA_ARGS__).passed)
+
+static inline struct sent with_state(struct sent sent, unsigned state)
+{
+	sent.state = state;
+	return sent;
+}
+
+static inline struct sent with_flags(struct sent sent, unsigned flags)
+{
+	sent.flags = flags;
+	return sent;
+}
+
+static inline struct sent by(struct sent sent, uint32_t user, uint32_t group)
+{
+	sent.process = true;
+	sent.user = user;
+	sent.group = group;
+	return sent;
+}
+
+static inline struct sent on(struct sent sent, const char *interface)
+{
+	*(sent.hook == HOOK_INPUT ? &sent.arriving : &sent.leaving) = interface;
+	return sent;
+}
+
+static inline struct sent through(struct sent sent, const char *arriving, const char *leaving)
+{
+	sent.arriving = arriving;
+	sent.leaving = leaving;
+	return sent;
+}
+
+static inline struct sent source_port(struct sent sent, unsigned port)
+{
+	sent.source_port = port;
+	return sent;
+}
+
+static inline struct sent over(struct sent sent)
+{
+	sent.over = true;
+	return sent;
+}
+
+/* How often a packet counted at lines, and that it was at this one. */
+static inline void counts_at(const struct fate *fate, const char *prefix, const char *id)
+{
+	size_t hits = 0;
+	char name[64];
+	snprintf(name, sizeof name, "%s%s", prefix, id);
+	for (size_t i = 0; i < fate->counter_count; i++)
+		if (!strncmp(fate->counters[i], "hit-", 4) || !strncmp(fate->counters[i], "invalid-", 8)) {
+			hits++;
+			assert_string_equal(fate->counters[i], name);
+		}
+	assert_int_equal(hits, 1);
+}
+
+static inline void counts_at_rule(const struct world *world, const struct ruleset *ruleset, struct sent sent, size_t rule)
+{
+	struct fate fate = send_through(ruleset, sent);
+	counts_at(&fate, "hit-", world->policy->rules[rule].id);
+}
+
+static inline void counts_at_default(
+	const struct world *world, const struct ruleset *ruleset, struct sent sent, enum direction direction)
+{
+	struct fate fate = send_through(ruleset, sent);
+	counts_at(&fate, "hit-", world->policy->directions[direction].id);
 }
 
 #endif
