@@ -1,8 +1,8 @@
 /*
  * What becomes of a packet that a line matches: counted at that line, logged if a line of its verdict says so, and its fate.
  *
- * Without a log or a limit this is the end of the rule itself. A limit needs a chain, because going over it sends the packet on to the next line;
- * and all ways of one line share the one limit. A log needs one, because what is suppressed is counted.
+ * Without a log or a limit this is the end of the rule itself. A limit needs a chain, because going over it sends the packet on
+ * to the next line; and all ways of one line share the one limit. A log needs one, because what is suppressed is counted.
  */
 #include "dsl/ruleset/lowering.h"
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <talloc.h>
 
 #define LOGS_PER_SECOND 10
-#define PREFIX_MAX 127 /* NF_LOG_PREFIXLEN is 128 with its NUL */
+#define PREFIX_MAX 127	/* NF_LOG_PREFIXLEN is 128 with its NUL */
 #define COMMENT_MAX 128 /* NFTNL_UDATA_COMMENT_MAXLEN */
 #define SOURCES_MAX 65535
 #define SOURCE_MASK_V6 (~(u128)0 << 64)
@@ -19,7 +19,10 @@
 
 static const char *const action_names[] = {"allow", "deny", "reject"};
 
-static bool audits(const struct lowering *lowering, enum direction direction) { return lowering->policy->directions[direction].mode == MODE_AUDIT; }
+static bool audits(const struct lowering *lowering, enum direction direction)
+{
+	return lowering->policy->directions[direction].mode == MODE_AUDIT;
+}
 
 static int reject_chain(struct lowering *lowering, const char **name)
 {
@@ -65,11 +68,13 @@ void cut_text(char *text, size_t bytes)
 	text[bytes] = 0;
 }
 
-/* "portpolicy in deny 0123456789ab text": what reads the log finds the line by the id. nft would take a `$` in it for a variable of its own. */
+/* "portpolicy in deny 0123456789ab text": what reads the log finds the line by the id. nft would take a `$` in it for a variable
+ * of its own. */
 static char *log_prefix(struct lowering *lowering, enum direction direction, enum action action, const char *id, const char *text)
 {
 	char *prefix = talloc_asprintf(lowering->ctx, "portpolicy %s %s%s %s%s%s ", direction_names[direction],
-		action != ACTION_ALLOW && audits(lowering, direction) ? "audit-" : "", action_names[action], id, text ? " " : "", text ? text : "");
+		action != ACTION_ALLOW && audits(lowering, direction) ? "audit-" : "", action_names[action], id, text ? " " : "",
+		text ? text : "");
 	if (prefix)
 		cut_text(prefix, PREFIX_MAX);
 	for (char *at = prefix; at && *at; at++)
@@ -102,7 +107,8 @@ static bool logs(const struct lowering *lowering, const struct rule *rule)
 
 static int rule_log(struct lowering *lowering, const struct rule *rule, const char **name)
 {
-	char *prefix = log_prefix(lowering, rule->match.direction, rule->action, rule->id, rule->log_text ? rule->log_text : rule->reason);
+	char *prefix = log_prefix(
+		lowering, rule->match.direction, rule->action, rule->id, rule->log_text ? rule->log_text : rule->reason);
 	return log_chain(lowering, &rule->span, prefix, rule->id, name);
 }
 
@@ -113,7 +119,8 @@ static const struct interfaces *own_side(const struct rule *rule)
 
 bool rule_in_group(const struct rule *rule, const struct group *group)
 {
-	return rule->match.direction == group->direction && rule->action == group->action && (!group->loopback || own_side(rule)->names_loopback);
+	return rule->match.direction == group->direction && rule->action == group->action &&
+	       (!group->loopback || own_side(rule)->names_loopback);
 }
 
 /* A limit is asked once, where its line decides; lines with one do not log for others. */
@@ -143,8 +150,9 @@ static int add_logs(struct lowering *lowering, const struct group *group, enum s
 }
 
 /*
- * Out of a chain behind a way there is no leaving this one as well, and the next line would log the packet once more. So packets of a process have a
- * chain of their own, where `by any except` needs none: whoever sent them, it can be asked and denied in one rule.
+ * Out of a chain behind a way there is no leaving this one as well, and the next line would log the packet once more. So packets
+ * of a process have a chain of their own, where `by any except` needs none: whoever sent them, it can be asked and denied in one
+ * rule.
  */
 static int add_process_logs(struct lowering *lowering, const struct group *group, struct rules *rules)
 {
@@ -226,19 +234,33 @@ static int add_meter(struct lowering *lowering, const struct rule *rule, const s
 	if (!name)
 		return -ENOMEM;
 	say_value(phrase, KEY_NFPROTO, v6 ? 10 : 2);
-	say(phrase, (struct step){.kind = STEP_METER, .keys = {key}, .key_count = 1, .mask = v6 ? SOURCE_MASK_V6 : 0, .object = name,
-		.rate = rate->count, .seconds = rate->seconds, .burst = rate->burst});
-	return set_add(lowering, &(struct set){.name = name, .kind = SET_METER, .keys = {key}, .key_count = 1, .size = SOURCES_MAX,
-		.timeout_ms = forget_after(rate), .origin = &rule->span});
+	say(phrase, (struct step){.kind = STEP_METER,
+			    .keys = {key},
+			    .key_count = 1,
+			    .mask = v6 ? SOURCE_MASK_V6 : 0,
+			    .object = name,
+			    .rate = rate->count,
+			    .seconds = rate->seconds,
+			    .burst = rate->burst});
+	return set_add(lowering, &(struct set){.name = name,
+					 .kind = SET_METER,
+					 .keys = {key},
+					 .key_count = 1,
+					 .size = SOURCES_MAX,
+					 .timeout_ms = forget_after(rate),
+					 .origin = &rule->span});
 }
 
 /* Rules that go on with `ending` for a packet within the rate. */
-static int within_rate(struct lowering *lowering, const struct rule *rule, const struct rate *rate, const struct phrase *ending, struct rules *rules)
+static int within_rate(struct lowering *lowering, const struct rule *rule, const struct rate *rate, const struct phrase *ending,
+	struct rules *rules)
 {
 	for (int way = 0; way < (rate->per_source ? 2 : 1); way++) {
 		struct phrase phrase = {0};
 		if (!rate->per_source)
-			say(&phrase, (struct step){.kind = STEP_LIMIT, .rate = rate->count, .seconds = rate->seconds, .burst = rate->burst});
+			say(&phrase,
+				(struct step){
+					.kind = STEP_LIMIT, .rate = rate->count, .seconds = rate->seconds, .burst = rate->burst});
 		else if (add_meter(lowering, rule, rate, way == 1, &phrase))
 			return -ENOMEM;
 		for (size_t i = 0; i < ending->count; i++)
@@ -249,7 +271,8 @@ static int within_rate(struct lowering *lowering, const struct rule *rule, const
 	return 0;
 }
 
-/* Of an allow: the decision within the limit. Of a deny: back within the rate, the decision above it, and where no room is left for the source. */
+/* Of an allow: the decision within the limit. Of a deny: back within the rate, the decision above it, and where no room is left
+ * for the source. */
 static int limit_chain(struct lowering *lowering, const struct rule *rule, const struct phrase *decision, const char **name)
 {
 	struct rules rules = {.origin = &rule->span};
@@ -266,7 +289,8 @@ static int limit_chain(struct lowering *lowering, const struct rule *rule, const
 }
 
 /* The ways in a chain of their own, left together by `goto`, so that a limit is asked once a packet. */
-static int limited_rules(struct lowering *lowering, const struct rule *rule, const struct ways *ways, const struct phrase *decision, struct rules *rules)
+static int limited_rules(struct lowering *lowering, const struct rule *rule, const struct ways *ways,
+	const struct phrase *decision, struct rules *rules)
 {
 	struct rules inner = {.origin = rules->origin};
 	struct phrase enter = {0}, jump = {0};
@@ -281,7 +305,8 @@ static int limited_rules(struct lowering *lowering, const struct rule *rule, con
 	return error ? error : rules_add(lowering, rules, &jump);
 }
 
-int rule_lower(struct lowering *lowering, const struct rule *rule, const struct group *group, const char *others_log, struct rules *rules)
+int rule_lower(struct lowering *lowering, const struct rule *rule, const struct group *group, const char *others_log,
+	struct rules *rules)
 {
 	struct phrase decision = {0};
 	struct ways ways;
@@ -312,7 +337,8 @@ int default_lower(struct lowering *lowering, enum direction direction, struct ru
 		return error;
 	say_counter(&first, counter);
 	if (line->log || (line->action != ACTION_ALLOW && audits(lowering, direction))) {
-		error = log_chain(lowering, &line->span, log_prefix(lowering, direction, line->action, line->id, line->log_text), line->id, &log);
+		error = log_chain(lowering, &line->span, log_prefix(lowering, direction, line->action, line->id, line->log_text),
+			line->id, &log);
 		say_verdict(&first, NFT_VERDICT_JUMP, log);
 	}
 	error = error ? error : rules_add(lowering, rules, &first);

@@ -1,8 +1,8 @@
 /*
  * Objects of a ruleset under construction.
  *
- * A chain or a set is named by a hash of what it holds, so two that hold the same are one, and what did not change keeps its name in
- * the kernel. A chain's text names the chains and sets that it uses, whose names are hashes too: the name covers all below it.
+ * A chain or a set is named by a hash of what it holds, so two that hold the same are one, and what did not change keeps its name
+ * in the kernel. A chain's text names the chains and sets that it uses, whose names are hashes too: the name covers all below it.
  */
 #include "dsl/ruleset/lowering.h"
 #include <errno.h>
@@ -30,8 +30,8 @@ static char *hashed_name(void *ctx, const char *prefix, struct sha256_ctx *hash)
 {
 	uint8_t digest[8];
 	sha256_digest(hash, sizeof digest, digest);
-	return talloc_asprintf(ctx, "%s-%02x%02x%02x%02x%02x%02x%02x%02x", prefix, digest[0], digest[1], digest[2], digest[3], digest[4], digest[5],
-		digest[6], digest[7]);
+	return talloc_asprintf(ctx, "%s-%02x%02x%02x%02x%02x%02x%02x%02x", prefix, digest[0], digest[1], digest[2], digest[3],
+		digest[4], digest[5], digest[6], digest[7]);
 }
 
 int rules_add(struct lowering *lowering, struct rules *rules, const struct phrase *phrase)
@@ -41,7 +41,8 @@ int rules_add(struct lowering *lowering, struct rules *rules, const struct phras
 	struct step *steps = talloc_memdup(lowering->ctx, phrase->steps, (phrase->count + 1) * sizeof *steps);
 	if (!steps)
 		return -ENOMEM;
-	rules->at[rules->count++] = (struct nft_rule){.steps = steps, .count = phrase->count, .comment = rules->comment, .origin = rules->origin};
+	rules->at[rules->count++] =
+		(struct nft_rule){.steps = steps, .count = phrase->count, .comment = rules->comment, .origin = rules->origin};
 	return 0;
 }
 
@@ -70,7 +71,9 @@ int chain_add(struct lowering *lowering, const char *prefix, const struct rules 
 
 int chain_base(struct lowering *lowering, const char *name, enum chain_hook hook, bool policy_drop, const struct rules *rules)
 {
-	return add_chain(lowering, &(struct chain){.name = name, .hook = hook, .policy_drop = policy_drop, .rules = rules->at, .count = rules->count});
+	return add_chain(lowering,
+		&(struct chain){
+			.name = name, .hook = hook, .policy_drop = policy_drop, .rules = rules->at, .count = rules->count});
 }
 
 int set_add(struct lowering *lowering, const struct set *set)
@@ -94,12 +97,14 @@ static bool written_out(enum key key, struct intervals values)
 static const char *known_set(const struct lowering *lowering, enum key key, struct intervals values)
 {
 	for (size_t i = lowering->set_count; values.count >= 64 && i-- > 0;)
-		if (lowering->sets[i].values.at == values.at && lowering->sets[i].values.count == values.count && lowering->sets[i].keys[0] == key)
+		if (lowering->sets[i].values.at == values.at && lowering->sets[i].values.count == values.count &&
+			lowering->sets[i].keys[0] == key)
 			return lowering->sets[i].name;
 	return NULL;
 }
 
-int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin, const char **name)
+int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin,
+	const char **name)
 {
 	struct sha256_ctx hash;
 	uint32_t head = (uint32_t)key;
@@ -112,8 +117,13 @@ int set_values(struct lowering *lowering, const char *prefix, enum key key, stru
 	*name = hashed_name(lowering->ctx, prefix, &hash);
 	if (!*name)
 		return -ENOMEM;
-	return set_add(lowering, &(struct set){.name = *name, .kind = SET_VALUES, .keys = {key}, .key_count = 1, .interval = !written_out(key, values),
-		.values = values, .origin = origin});
+	return set_add(lowering, &(struct set){.name = *name,
+					 .kind = SET_VALUES,
+					 .keys = {key},
+					 .key_count = 1,
+					 .interval = !written_out(key, values),
+					 .values = values,
+					 .origin = origin});
 }
 
 int counter_add(struct lowering *lowering, const struct span *origin, const char **name, const char *format, const char *id)
@@ -146,7 +156,10 @@ void say_verdict(struct phrase *phrase, enum nft_verdict verdict, const char *ch
 	say(phrase, (struct step){.kind = STEP_VERDICT, .verdict = verdict, .object = chain});
 }
 
-void say_counter(struct phrase *phrase, const char *name) { say(phrase, (struct step){.kind = STEP_COUNTER, .object = name}); }
+void say_counter(struct phrase *phrase, const char *name)
+{
+	say(phrase, (struct step){.kind = STEP_COUNTER, .object = name});
+}
 
 /* Is an interval all the numbers with one prefix of so many bits as the key has? */
 static bool is_network(enum key key, struct interval one, u128 *mask)
@@ -156,10 +169,13 @@ static bool is_network(enum key key, struct interval one, u128 *mask)
 	return !(hosts & (hosts + 1)) && !(one.first & hosts);
 }
 
-static bool is_address(enum key key) { return key == KEY_IP_SADDR || key == KEY_IP_DADDR || key == KEY_IP6_SADDR || key == KEY_IP6_DADDR; }
+static bool is_address(enum key key)
+{
+	return key == KEY_IP_SADDR || key == KEY_IP_DADDR || key == KEY_IP6_SADDR || key == KEY_IP6_DADDR;
+}
 
-int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix, enum key key, struct intervals values, struct intervals all,
-	const struct span *origin)
+int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix, enum key key, struct intervals values,
+	struct intervals all, const struct span *origin)
 {
 	const char *name;
 	u128 mask;
@@ -171,7 +187,8 @@ int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix
 	else if (values.count == 1 && is_address(key) && is_network(key, one, &mask))
 		say_bits(phrase, key, mask, one.first);
 	else if (values.count == 1 && key != KEY_SKUID && key != KEY_SKGID)
-		say(phrase, (struct step){.kind = STEP_RANGE, .keys = {key}, .key_count = 1, .first = one.first, .last = one.last});
+		say(phrase,
+			(struct step){.kind = STEP_RANGE, .keys = {key}, .key_count = 1, .first = one.first, .last = one.last});
 	else if (set_values(lowering, prefix, key, values, origin, &name))
 		return -ENOMEM;
 	else

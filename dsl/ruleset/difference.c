@@ -1,8 +1,9 @@
 /*
  * The difference of two rulesets, as changes that one batch can carry.
  *
- * Objects are told apart by their names. Chains and sets that lowering makes carry a hash of their content, so most of a difference is names that
- * come and names that go; content is compared all the same, because others may have edited what bears our name.
+ * Objects are told apart by their names. Chains and sets that lowering makes carry a hash of their content, so most of a
+ * difference is names that come and names that go; content is compared all the same, because others may have edited what bears
+ * our name.
  */
 #include "portpolicy/ruleset.h"
 #include <errno.h>
@@ -10,7 +11,10 @@
 #include <string.h>
 #include <talloc.h>
 
-static bool text_equal(const char *a, const char *b) { return a == b || (a && b && !strcmp(a, b)); }
+static bool text_equal(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
 
 /* A mask of all the bits that a key has says nothing; `!= 0` of one bit and `== bit` are one test. */
 static struct step plain(const struct step *step)
@@ -32,9 +36,9 @@ static bool step_equal(const struct step *left, const struct step *right)
 	for (unsigned i = 0; i < a.key_count; i++)
 		if (a.keys[i] != b.keys[i])
 			return false;
-	return a.mask == b.mask && a.first == b.first && a.last == b.last && a.length == b.length && text_equal(a.object, b.object) && a.rate == b.rate &&
-	       a.seconds == b.seconds && a.burst == b.burst && a.group == b.group && text_equal(a.prefix, b.prefix) && a.tcp_reset == b.tcp_reset &&
-	       a.verdict == b.verdict;
+	return a.mask == b.mask && a.first == b.first && a.last == b.last && a.length == b.length &&
+	       text_equal(a.object, b.object) && a.rate == b.rate && a.seconds == b.seconds && a.burst == b.burst &&
+	       a.group == b.group && text_equal(a.prefix, b.prefix) && a.tcp_reset == b.tcp_reset && a.verdict == b.verdict;
 }
 
 bool nft_rule_equal(const struct nft_rule *a, const struct nft_rule *b)
@@ -70,7 +74,10 @@ static const char *name_of(const void *object)
 	return name;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(name_of(*(const void *const *)a), name_of(*(const void *const *)b)); }
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(name_of(*(const void *const *)a), name_of(*(const void *const *)b));
+}
 
 static int index_names(void *ctx, const void *objects, size_t count, size_t size, struct names *out)
 {
@@ -108,13 +115,15 @@ static int index_all(void *ctx, const struct ruleset *ruleset, struct indexes *o
 {
 	int error = index_names(ctx, ruleset->chains, ruleset->chain_count, sizeof(struct chain), &out->chains);
 	error = error ? error : index_names(ctx, ruleset->sets, ruleset->set_count, sizeof(struct set), &out->sets);
-	return error ? error : index_names(ctx, ruleset->counters, ruleset->counter_count, sizeof(struct counter), &out->counters);
+	return error ? error
+		     : index_names(ctx, ruleset->counters, ruleset->counter_count, sizeof(struct counter), &out->counters);
 }
 
 static int add(struct differing *differing, struct change change)
 {
 	if (!differing->changes || !(differing->count & (differing->count - 1))) {
-		struct change *more = talloc_realloc(differing->ctx, differing->changes, struct change, differing->count ? differing->count * 2 : 1);
+		struct change *more = talloc_realloc(
+			differing->ctx, differing->changes, struct change, differing->count ? differing->count * 2 : 1);
 		if (!more)
 			return -ENOMEM;
 		differing->changes = more;
@@ -127,10 +136,14 @@ static int add(struct differing *differing, struct change change)
 static enum key either_end(enum key key)
 {
 	switch (key) {
-	case KEY_OIFNAME: return KEY_IIFNAME;
-	case KEY_IP_DADDR: return KEY_IP_SADDR;
-	case KEY_IP6_DADDR: return KEY_IP6_SADDR;
-	case KEY_TH_DPORT: return KEY_TH_SPORT;
+	case KEY_OIFNAME:
+		return KEY_IIFNAME;
+	case KEY_IP_DADDR:
+		return KEY_IP_SADDR;
+	case KEY_IP6_DADDR:
+		return KEY_IP6_SADDR;
+	case KEY_TH_DPORT:
+		return KEY_TH_SPORT;
 	case KEY_NFPROTO:
 	case KEY_L4PROTO:
 	case KEY_IIFNAME:
@@ -142,14 +155,16 @@ static enum key either_end(enum key key)
 	case KEY_TH_SPORT:
 	case KEY_ICMP_TYPE:
 	case KEY_ICMPV6_TYPE:
-	case KEY_TCP_FLAGS: break;
+	case KEY_TCP_FLAGS:
+		break;
 	}
 	return key;
 }
 
 static bool set_alike(const struct set *a, const struct set *b)
 {
-	if (a->foreign || b->foreign || a->kind != b->kind || a->key_count != b->key_count || a->interval != b->interval || a->timeout_ms != b->timeout_ms)
+	if (a->foreign || b->foreign || a->kind != b->kind || a->key_count != b->key_count || a->interval != b->interval ||
+		a->timeout_ms != b->timeout_ms)
 		return false;
 	for (unsigned i = 0; i < a->key_count; i++)
 		if (either_end(a->keys[i]) != either_end(b->keys[i]))
@@ -157,7 +172,10 @@ static bool set_alike(const struct set *a, const struct set *b)
 	return a->kind != SET_METER || a->size == b->size;
 }
 
-static bool members_fixed(const struct set *set) { return set->kind == SET_VALUES || set->kind == SET_MAP; }
+static bool members_fixed(const struct set *set)
+{
+	return set->kind == SET_VALUES || set->kind == SET_MAP;
+}
 
 static int compare_intervals(const struct interval *a, const struct interval *b)
 {
@@ -186,7 +204,8 @@ static int values_missing(void *ctx, struct intervals a, struct intervals b, str
 static int compare_keys(const struct element *a, const struct element *b, unsigned keys)
 {
 	for (unsigned i = 0; i < keys; i++) {
-		int order = compare_intervals(&(struct interval){a->first[i], a->last[i]}, &(struct interval){b->first[i], b->last[i]});
+		int order = compare_intervals(
+			&(struct interval){a->first[i], a->last[i]}, &(struct interval){b->first[i], b->last[i]});
 		if (order)
 			return order;
 	}
@@ -195,7 +214,8 @@ static int compare_keys(const struct element *a, const struct element *b, unsign
 
 static bool element_equal(const struct element *a, const struct element *b, const struct set *set)
 {
-	return !compare_keys(a, b, set->key_count) && (set->kind != SET_MAP || (a->verdict == b->verdict && text_equal(a->chain, b->chain)));
+	return !compare_keys(a, b, set->key_count) &&
+	       (set->kind != SET_MAP || (a->verdict == b->verdict && text_equal(a->chain, b->chain)));
 }
 
 static int elements_missing(void *ctx, const struct set *a, const struct set *b, const struct element **out, size_t *count)
@@ -279,7 +299,7 @@ static int add_members(struct differing *differing)
 static bool rules_stay(const struct differing *differing, const struct chain *old)
 {
 	const struct chain *new = find(&differing->new.chains, old);
-	return !differing->rebuild && new && rules_equal(old, new);
+	return !differing->rebuild && new &&rules_equal(old, new);
 }
 
 /* What others have written goes before what is ours comes: a jump of theirs may close a circle with one of ours. */
@@ -346,7 +366,8 @@ static int check(struct differing *differing, const char **problem)
 		const struct chain *new = &differing->wanted->chains[i], *old = find(&differing->old.chains, new);
 		if (!old || (old->hook == new->hook && !old->foreign))
 			continue;
-		*problem = talloc_asprintf(differing->ctx, "the kernel has a table inet %s whose chain %s is not portpolicy's", differing->wanted->table, new->name);
+		*problem = talloc_asprintf(differing->ctx, "the kernel has a table inet %s whose chain %s is not portpolicy's",
+			differing->wanted->table, new->name);
 		return *problem ? 1 : -ENOMEM;
 	}
 	for (size_t i = 0; i < differing->wanted->set_count; i++) {
@@ -356,7 +377,8 @@ static int check(struct differing *differing, const char **problem)
 	return 0;
 }
 
-int ruleset_difference(void *ctx, const struct ruleset *observed, const struct ruleset *wanted, struct changes **out, const char **problem)
+int ruleset_difference(
+	void *ctx, const struct ruleset *observed, const struct ruleset *wanted, struct changes **out, const char **problem)
 {
 	struct changes *changes = talloc_zero(ctx, struct changes);
 	struct differing differing = {.ctx = changes, .observed = observed, .wanted = wanted};

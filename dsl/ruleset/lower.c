@@ -1,9 +1,9 @@
 /*
  * From a policy to a ruleset.
  *
- * A managed direction is one base chain, made once, that lets established connections pass and jumps to a chain named by its content. That
- * jump is what a new policy replaces. The chain below takes the packet through the order of LANGUAGE.md ("What a policy means"): errors of
- * what was let through, loopback, invalid, then deny, reject, allow, and the default.
+ * A managed direction is one base chain, made once, that lets established connections pass and jumps to a chain named by its
+ * content. That jump is what a new policy replaces. The chain below takes the packet through the order of LANGUAGE.md ("What a
+ * policy means"): errors of what was let through, loopback, invalid, then deny, reject, allow, and the default.
  */
 #include "dsl/ruleset/lowering.h"
 #include <errno.h>
@@ -16,7 +16,8 @@
 #define TCP_FLAGS 0x17
 #define TCP_ACK 0x10
 
-static int add_verdict_rule(struct lowering *lowering, struct rules *rules, struct phrase *phrase, enum nft_verdict verdict, const char *chain)
+static int add_verdict_rule(
+	struct lowering *lowering, struct rules *rules, struct phrase *phrase, enum nft_verdict verdict, const char *chain)
 {
 	say_verdict(phrase, verdict, chain);
 	return rules_add(lowering, rules, phrase);
@@ -60,7 +61,8 @@ static bool names_loopback(const struct policy *policy, enum direction direction
 {
 	for (size_t i = 0; i < policy->rule_count; i++) {
 		const struct match *match = &policy->rules[i].match;
-		if (match->direction == direction && (direction == DIRECTION_IN ? &match->arriving : &match->leaving)->names_loopback)
+		if (match->direction == direction &&
+			(direction == DIRECTION_IN ? &match->arriving : &match->leaving)->names_loopback)
 			return true;
 	}
 	return false;
@@ -119,9 +121,9 @@ static int add_invalid(struct lowering *lowering, enum direction direction, stru
 }
 
 /*
- * Connections that were forwarded before the first apply and that conntrack never saw have no socket here to learn them from. For a while
- * after the first load, a TCP segment that can only be of a connection that stands is taken as one: conntrack picks it up there
- * (nf_conntrack_tcp_loose). A segment of no connection is answered by a reset from the host that it reaches.
+ * Connections that were forwarded before the first apply and that conntrack never saw have no socket here to learn them from. For
+ * a while after the first load, a TCP segment that can only be of a connection that stands is taken as one: conntrack picks it up
+ * there (nf_conntrack_tcp_loose). A segment of no connection is answered by a reset from the host that it reaches.
  */
 static int add_standing(struct lowering *lowering, struct rules *rules)
 {
@@ -135,8 +137,14 @@ static int add_standing(struct lowering *lowering, struct rules *rules)
 	say_bits(&phrase, KEY_TCP_FLAGS, TCP_FLAGS, TCP_ACK);
 	say(&phrase, (struct step){.kind = STEP_LOOKUP, .keys = {KEY_L4PROTO}, .key_count = 1, .object = "standing"});
 	int error = add_verdict_rule(lowering, rules, &phrase, NFT_VERDICT_ACCEPT, NULL);
-	return error ? error : set_add(lowering, &(struct set){.name = "standing", .kind = SET_TIMED, .keys = {KEY_L4PROTO}, .key_count = 1,
-		.elements = element, .element_count = 1, .timeout_ms = STANDING_MS});
+	return error ? error
+		     : set_add(lowering, &(struct set){.name = "standing",
+						 .kind = SET_TIMED,
+						 .keys = {KEY_L4PROTO},
+						 .key_count = 1,
+						 .elements = element,
+						 .element_count = 1,
+						 .timeout_ms = STANDING_MS});
 }
 
 static bool rejects(const struct policy *policy)
@@ -155,15 +163,16 @@ static int kernel_only(struct lowering *lowering, const char **name)
 {
 	struct rules rules = {0};
 	struct phrase process = {0}, kernel = {0};
-	say(&process, (struct step){.kind = STEP_COMPARE, .keys = {KEY_SKUID}, .key_count = 1, .first = NO_USER, .negated = true});
+	say(&process,
+		(struct step){.kind = STEP_COMPARE, .keys = {KEY_SKUID}, .key_count = 1, .first = NO_USER, .negated = true});
 	int error = add_verdict_rule(lowering, &rules, &process, NFT_VERDICT_RETURN, NULL);
 	error = error ? error : add_verdict_rule(lowering, &rules, &kernel, NFT_VERDICT_ACCEPT, NULL);
 	return error ? error : chain_add(lowering, "answers", &rules, name);
 }
 
 /*
- * The answers of `reject` leave by `out`. The connection they answer was never confirmed, so conntrack calls a reset related (nf_ct_attach) and
- * an ICMP error, whose inner packet it does not find, invalid.
+ * The answers of `reject` leave by `out`. The connection they answer was never confirmed, so conntrack calls a reset related
+ * (nf_ct_attach) and an ICMP error, whose inner packet it does not find, invalid.
  */
 static int add_answers(struct lowering *lowering, struct rules *rules)
 {
@@ -253,8 +262,14 @@ static int by_hook(const void *left, const void *right)
 	return strcmp(a->name, b->name);
 }
 
-static int set_order(const void *a, const void *b) { return strcmp(((const struct set *)a)->name, ((const struct set *)b)->name); }
-static int counter_order(const void *a, const void *b) { return strcmp(((const struct counter *)a)->name, ((const struct counter *)b)->name); }
+static int set_order(const void *a, const void *b)
+{
+	return strcmp(((const struct set *)a)->name, ((const struct set *)b)->name);
+}
+static int counter_order(const void *a, const void *b)
+{
+	return strcmp(((const struct counter *)a)->name, ((const struct counter *)b)->name);
+}
 
 /* Equal names are equal objects: one of them stays. Returns how many are left. */
 static size_t unique(void *list, size_t count, size_t size, int (*order)(const void *, const void *))
@@ -292,7 +307,8 @@ static void refuse_rate(struct lowering *lowering, const struct rate *rate)
 {
 	uint64_t sum;
 	if (rate && __builtin_mul_overflow(rate->seconds * 1000000000 / rate->count, rate->burst, &sum))
-		report_error(lowering->diagnostics, rate->span, "a burst of %" PRIu64 " at this rate takes longer than 584 years, which is as far as the kernel counts",
+		report_error(lowering->diagnostics, rate->span,
+			"a burst of %" PRIu64 " at this rate takes longer than 584 years, which is as far as the kernel counts",
 			rate->burst);
 }
 
@@ -308,7 +324,8 @@ static int lower_directions(struct lowering *lowering)
 int policy_lower(void *ctx, const struct policy *policy, const char *table, struct diagnostics *diagnostics, struct ruleset **out)
 {
 	struct ruleset *ruleset = talloc_zero(ctx, struct ruleset);
-	struct lowering lowering = {.ctx = ruleset, .work = ruleset ? talloc_new(ruleset) : NULL, .policy = policy, .diagnostics = diagnostics};
+	struct lowering lowering = {
+		.ctx = ruleset, .work = ruleset ? talloc_new(ruleset) : NULL, .policy = policy, .diagnostics = diagnostics};
 	size_t errors = diagnostics->errors;
 	*out = NULL;
 	if (!lowering.work) {

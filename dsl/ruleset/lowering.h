@@ -7,7 +7,7 @@
 #include "portpolicy/ruleset.h"
 
 #define STEPS_MAX 40
-#define LOG_GROUP 1 /* NFLOG: what ulogd and tcpdump -i nflog:1 listen to */
+#define LOG_GROUP 1	   /* NFLOG: what ulogd and tcpdump -i nflog:1 listen to */
 #define NO_USER 0xffffffff /* what no process runs as: asking for it breaks off where there is no process */
 #define CT_INVALID 1
 #define CT_ESTABLISHED 2
@@ -46,7 +46,8 @@ int rules_add(struct lowering *lowering, struct rules *rules, const struct phras
 /* Names a chain by its content and hands it to the ruleset. */
 int chain_add(struct lowering *lowering, const char *prefix, const struct rules *rules, const char **name);
 int chain_base(struct lowering *lowering, const char *name, enum chain_hook hook, bool policy_drop, const struct rules *rules);
-int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin, const char **name);
+int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin,
+	const char **name);
 int set_add(struct lowering *lowering, const struct set *set);
 int counter_add(struct lowering *lowering, const struct span *origin, const char **name, const char *format, const char *id);
 
@@ -57,8 +58,8 @@ void say_bits(struct phrase *phrase, enum key key, u128 mask, u128 value);
 void say_verdict(struct phrase *phrase, enum nft_verdict verdict, const char *chain);
 void say_counter(struct phrase *phrase, const char *name);
 /* key in values: nothing, a comparison, a range, or a look-up in a set of that name. */
-int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix, enum key key, struct intervals values, struct intervals all,
-	const struct span *origin);
+int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix, enum key key, struct intervals values,
+	struct intervals all, const struct span *origin);
 
 /* match.c: the ways to match, each a phrase. */
 struct ways {
@@ -76,8 +77,10 @@ struct view {
 };
 /* The phrases are of `work`. */
 int match_ways(struct lowering *lowering, const struct rule *rule, struct view view, struct ways *out);
-/* Rules into `rules`: every way, ending in `ending`.  `enter` (jump or goto) says where a packet goes that the chain behind a way excepts. */
-int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending, enum nft_verdict enter);
+/* Rules into `rules`: every way, ending in `ending`.  `enter` (jump or goto) says where a packet goes that the chain behind a way
+ * excepts. */
+int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending,
+	enum nft_verdict enter);
 
 /* action.c */
 /* Cuts a text to so many bytes, between characters of UTF-8. */
@@ -92,7 +95,8 @@ bool rule_in_group(const struct rule *rule, const struct group *group);
 /* The chain that logs what a rule without `log` decides, where another of its group says `log`; *name NULL: none does. */
 int logs_chain(struct lowering *lowering, const struct group *group, const char **name);
 /* Appends the nft rules of one policy rule. */
-int rule_lower(struct lowering *lowering, const struct rule *rule, const struct group *group, const char *logs, struct rules *rules);
+int rule_lower(
+	struct lowering *lowering, const struct rule *rule, const struct group *group, const char *logs, struct rules *rules);
 int default_lower(struct lowering *lowering, enum direction direction, struct rules *rules);
 /* The last step for a packet that is denied, rejected or allowed, as the mode has it. */
 int say_action(struct lowering *lowering, struct phrase *phrase, enum direction direction, enum action action);

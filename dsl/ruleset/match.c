@@ -2,15 +2,16 @@
  * The ways to match: a match is a conjunction of clauses, some of them unions, and an nft rule is a conjunction of tests.
  *
  * Where one look-up can hold a union it does; where none can (several protocols with ports of their own, patterns of
- * interface names, users or groups) the ways multiply. A packet that matches in two ways is decided by the first; where the ending may let it go on,
- * the ways stand in a chain of their own and leave it together.
+ * interface names, users or groups) the ways multiply. A packet that matches in two ways is decided by the first; where the
+ * ending may let it go on, the ways stand in a chain of their own and leave it together.
  */
 #include "dsl/ruleset/lowering.h"
 #include <errno.h>
 #include <string.h>
 #include <talloc.h>
 
-static const struct interval port_range[] = {{0, 65535}}, type_range[] = {{0, 255}}, v4_range[] = {{0, 0xffffffff}}, v6_range[] = {{0, U128_MAX}};
+static const struct interval port_range[] = {{0, 65535}}, type_range[] = {{0, 255}}, v4_range[] = {{0, 0xffffffff}},
+			     v6_range[] = {{0, U128_MAX}};
 #define ONE(array) ((struct intervals){array, 1})
 #define PREFIXES_MAX 8 /* of interfaces behind `except` in one rule; more are tested in a chain */
 
@@ -82,14 +83,16 @@ static int add_whole(struct lowering *lowering, const struct rule *rule, struct 
 	return phrase ? say_set(lowering, phrase, "protocols", KEY_L4PROTO, protocols, ONE(type_range), &rule->span) : -ENOMEM;
 }
 
-static int add_ports(struct lowering *lowering, const struct rule *rule, struct part *part, struct intervals protocols, struct intervals ports)
+static int add_ports(
+	struct lowering *lowering, const struct rule *rule, struct part *part, struct intervals protocols, struct intervals ports)
 {
 	struct phrase *phrase = part_add(lowering, part);
 	if (!phrase)
 		return -ENOMEM;
 	int error = say_set(lowering, phrase, "protocols", KEY_L4PROTO, protocols, ONE(type_range), &rule->span);
 	error = error ? error : say_set(lowering, phrase, "ports", KEY_TH_DPORT, ports, ONE(port_range), &rule->span);
-	return error ? error : say_set(lowering, phrase, "ports", KEY_TH_SPORT, rule->match.source_ports, ONE(port_range), &rule->span);
+	return error ? error
+		     : say_set(lowering, phrase, "ports", KEY_TH_SPORT, rule->match.source_ports, ONE(port_range), &rule->span);
 }
 
 /* TCP, UDP and SCTP with the same ports are one way. */
@@ -141,10 +144,13 @@ static int traffic_part(struct lowering *lowering, const struct rule *rule, enum
 }
 
 /* A prefix as long as a name can be is a name. */
-static bool is_prefix(const struct interface_pattern *pattern) { return pattern->prefix && strlen(pattern->name) < INTERFACE_NAME_MAX; }
+static bool is_prefix(const struct interface_pattern *pattern)
+{
+	return pattern->prefix && strlen(pattern->name) < INTERFACE_NAME_MAX;
+}
 
-static int say_exact(struct lowering *lowering, struct phrase *phrase, const struct rule *rule, enum key key, const struct interface_pattern *patterns,
-	size_t count, bool negated)
+static int say_exact(struct lowering *lowering, struct phrase *phrase, const struct rule *rule, enum key key,
+	const struct interface_pattern *patterns, size_t count, bool negated)
 {
 	struct interval *list = talloc_array(lowering->ctx, struct interval, count + 1);
 	struct intervals names;
@@ -156,7 +162,11 @@ static int say_exact(struct lowering *lowering, struct phrase *phrase, const str
 	if (!list || intervals_from(lowering->ctx, list, exact, &names))
 		return -ENOMEM;
 	if (exact == 1)
-		say(phrase, (struct step){.kind = STEP_COMPARE, .keys = {key}, .key_count = 1, .first = names.at[0].first, .negated = negated});
+		say(phrase, (struct step){.kind = STEP_COMPARE,
+				    .keys = {key},
+				    .key_count = 1,
+				    .first = names.at[0].first,
+				    .negated = negated});
 	else if (exact > 1 && set_values(lowering, "interfaces", key, names, &rule->span, &set))
 		return -ENOMEM;
 	else if (exact > 1)
@@ -166,8 +176,12 @@ static int say_exact(struct lowering *lowering, struct phrase *phrase, const str
 
 static struct step prefix_step(enum key key, const struct interface_pattern *pattern, bool negated)
 {
-	return (struct step){.kind = STEP_PREFIX, .keys = {key}, .key_count = 1, .first = interface_number(pattern->name),
-		.length = (unsigned)strlen(pattern->name), .negated = negated};
+	return (struct step){.kind = STEP_PREFIX,
+		.keys = {key},
+		.key_count = 1,
+		.first = interface_number(pattern->name),
+		.length = (unsigned)strlen(pattern->name),
+		.negated = negated};
 }
 
 static size_t count_prefixes(const struct interface_pattern *patterns, size_t count)
@@ -178,8 +192,8 @@ static size_t count_prefixes(const struct interface_pattern *patterns, size_t co
 	return prefixes;
 }
 
-static int except_interfaces(struct lowering *lowering, const struct rule *rule, enum key key, const struct interfaces *interfaces, struct part *out,
-	struct ways *ways)
+static int except_interfaces(struct lowering *lowering, const struct rule *rule, enum key key,
+	const struct interfaces *interfaces, struct part *out, struct ways *ways)
 {
 	struct part except = {0};
 	bool many = count_prefixes(interfaces->out, interfaces->out_count) > PREFIXES_MAX;
@@ -194,8 +208,8 @@ static int except_interfaces(struct lowering *lowering, const struct rule *rule,
 	return multiply(lowering, out, &except);
 }
 
-static int interface_part(struct lowering *lowering, const struct rule *rule, enum key key, const struct interfaces *interfaces, struct part *out,
-	struct ways *ways)
+static int interface_part(struct lowering *lowering, const struct rule *rule, enum key key, const struct interfaces *interfaces,
+	struct part *out, struct ways *ways)
 {
 	struct part in = {0};
 	bool exact = interfaces->any || count_prefixes(interfaces->in, interfaces->in_count) < interfaces->in_count;
@@ -229,13 +243,17 @@ static int address_part(struct lowering *lowering, const struct rule *rule, enum
 	struct phrase *phrase = part_add(lowering, &part);
 	if (!phrase)
 		return -ENOMEM;
-	int error = say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_SADDR : KEY_IP6_SADDR, address_set(rule->match.from, family), all, &rule->span);
-	error = error ? error : say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_DADDR : KEY_IP6_DADDR, address_set(rule->match.to, family), all, &rule->span);
+	int error = say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_SADDR : KEY_IP6_SADDR,
+		address_set(rule->match.from, family), all, &rule->span);
+	error = error ? error
+		      : say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_DADDR : KEY_IP6_DADDR,
+				address_set(rule->match.to, family), all, &rule->span);
 	return error ? error : multiply(lowering, out, &part);
 }
 
 /* Owner or group of the socket: in the set, or in it not; of a packet without one neither is true. */
-static int say_subject(struct lowering *lowering, struct phrase *phrase, bool group, struct intervals set, bool negated, const struct span *origin)
+static int say_subject(struct lowering *lowering, struct phrase *phrase, bool group, struct intervals set, bool negated,
+	const struct span *origin)
 {
 	const struct intervals none = {0};
 	if (!set.count)
@@ -246,7 +264,8 @@ static int say_subject(struct lowering *lowering, struct phrase *phrase, bool gr
 	return error;
 }
 
-static int except_subjects(struct lowering *lowering, const struct rule *rule, enum sender sender, struct part *out, struct ways *ways)
+static int except_subjects(
+	struct lowering *lowering, const struct rule *rule, enum sender sender, struct part *out, struct ways *ways)
 {
 	const struct subjects *by = &rule->match.by;
 	struct part part = {0};
@@ -262,7 +281,8 @@ static int except_subjects(struct lowering *lowering, const struct rule *rule, e
 	return error ? error : multiply(lowering, out, &part);
 }
 
-static int subject_part(struct lowering *lowering, const struct rule *rule, enum sender sender, struct part *out, struct ways *ways)
+static int subject_part(
+	struct lowering *lowering, const struct rule *rule, enum sender sender, struct part *out, struct ways *ways)
 {
 	const struct subjects *by = &rule->match.by;
 	struct part part = {0};
@@ -295,7 +315,8 @@ static bool families_alike(const struct rule *rule, bool *alike_traffic)
 	       intervals_equal(address_set(rule->match.to, FAMILY_IPV6), ONE(v6_range));
 }
 
-static int family_ways(struct lowering *lowering, const struct rule *rule, enum family family, bool alike, struct view view, struct ways *ways)
+static int family_ways(
+	struct lowering *lowering, const struct rule *rule, enum family family, bool alike, struct view view, struct ways *ways)
 {
 	struct part all = {0}, traffic = {0};
 	struct phrase *first = part_add(lowering, &all);
@@ -353,7 +374,8 @@ static int except_prefixes(struct lowering *lowering, struct rules *rules, enum 
 }
 
 /* A packet of no process breaks off a rule that asks for its user, so what must not be is asked first and returned from. */
-static int except_chain(struct lowering *lowering, const struct rules *outer, const struct ways *ways, const struct phrase *ending, const char **name)
+static int except_chain(struct lowering *lowering, const struct rules *outer, const struct ways *ways,
+	const struct phrase *ending, const char **name)
 {
 	struct rules rules = {.origin = outer->origin, .comment = outer->comment};
 	int error = except_prefixes(lowering, &rules, KEY_IIFNAME, ways->not_arriving);
@@ -370,7 +392,8 @@ static int except_chain(struct lowering *lowering, const struct rules *outer, co
 	return error ? error : chain_add(lowering, "except", &rules, name);
 }
 
-int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending, enum nft_verdict enter)
+int ways_rules(struct lowering *lowering, struct rules *rules, const struct ways *ways, const struct phrase *ending,
+	enum nft_verdict enter)
 {
 	struct phrase end = *ending;
 	const char *except;

@@ -1,7 +1,8 @@
 /*
  * A ruleset as nft reads it.
  *
- * The text says the same as what is sent to the kernel, in the words an administrator knows; it is made for reading and for `nft -c -f`.
+ * The text says the same as what is sent to the kernel, in the words an administrator knows; it is made for reading and for `nft
+ * -c -f`.
  */
 #include "dsl/ruleset/lowering.h"
 #include <arpa/inet.h>
@@ -11,17 +12,19 @@
 #include <string.h>
 #include <talloc.h>
 
-static const char *const key_names[] = {"meta nfproto", "meta l4proto", "iifname", "oifname", "meta skuid", "meta skgid", "ct state", "ip saddr",
-	"ip daddr", "ip6 saddr", "ip6 daddr", "th sport", "th dport", "icmp type", "icmpv6 type", "tcp flags"};
-static const char *const key_types[] = {"nf_proto", "inet_proto", "ifname", "ifname", "uid", "gid", "ct_state", "ipv4_addr", "ipv4_addr", "ipv6_addr",
-	"ipv6_addr", "inet_service", "inet_service", "icmp_type", "icmpv6_type", "tcp_flag"};
+static const char *const key_names[] = {"meta nfproto", "meta l4proto", "iifname", "oifname", "meta skuid", "meta skgid",
+	"ct state", "ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr", "th sport", "th dport", "icmp type", "icmpv6 type",
+	"tcp flags"};
+static const char *const key_types[] = {"nf_proto", "inet_proto", "ifname", "ifname", "uid", "gid", "ct_state", "ipv4_addr",
+	"ipv4_addr", "ipv6_addr", "ipv6_addr", "inet_service", "inet_service", "icmp_type", "icmpv6_type", "tcp_flag"};
 
 struct bit_name {
 	unsigned bit;
 	const char *name;
 };
 static const struct bit_name state_bits[] = {{1, "invalid"}, {2, "established"}, {4, "related"}, {8, "new"}, {64, "untracked"}};
-static const struct bit_name flag_bits[] = {{1, "fin"}, {2, "syn"}, {4, "rst"}, {8, "psh"}, {16, "ack"}, {32, "urg"}, {64, "ecn"}, {128, "cwr"}};
+static const struct bit_name flag_bits[] = {
+	{1, "fin"}, {2, "syn"}, {4, "rst"}, {8, "psh"}, {16, "ack"}, {32, "urg"}, {64, "ecn"}, {128, "cwr"}};
 
 static void put_bits(FILE *out, enum key key, unsigned value)
 {
@@ -59,27 +62,45 @@ static void put_name(FILE *out, u128 number, const char *star)
 static void put_value(FILE *out, enum key key, u128 value)
 {
 	switch (key) {
-	case KEY_NFPROTO: fputs(value == 2 ? "ipv4" : "ipv6", out); break;
+	case KEY_NFPROTO:
+		fputs(value == 2 ? "ipv4" : "ipv6", out);
+		break;
 	case KEY_IIFNAME:
-	case KEY_OIFNAME: put_name(out, value, ""); break;
+	case KEY_OIFNAME:
+		put_name(out, value, "");
+		break;
 	case KEY_IP_SADDR:
-	case KEY_IP_DADDR: put_address(out, true, value); break;
+	case KEY_IP_DADDR:
+		put_address(out, true, value);
+		break;
 	case KEY_IP6_SADDR:
-	case KEY_IP6_DADDR: put_address(out, false, value); break;
+	case KEY_IP6_DADDR:
+		put_address(out, false, value);
+		break;
 	case KEY_CT_STATE:
-	case KEY_TCP_FLAGS: put_bits(out, key, (unsigned)value); break;
+	case KEY_TCP_FLAGS:
+		put_bits(out, key, (unsigned)value);
+		break;
 	case KEY_L4PROTO:
 	case KEY_SKUID:
 	case KEY_SKGID:
 	case KEY_TH_SPORT:
 	case KEY_TH_DPORT:
 	case KEY_ICMP_TYPE:
-	case KEY_ICMPV6_TYPE: fprintf(out, "%" PRIu64, (uint64_t)value); break;
+	case KEY_ICMPV6_TYPE:
+		fprintf(out, "%" PRIu64, (uint64_t)value);
+		break;
 	}
 }
 
-static bool is_v4(enum key key) { return key == KEY_IP_SADDR || key == KEY_IP_DADDR; }
-static bool is_v6(enum key key) { return key == KEY_IP6_SADDR || key == KEY_IP6_DADDR; }
+static bool is_v4(enum key key)
+{
+	return key == KEY_IP_SADDR || key == KEY_IP_DADDR;
+}
+static bool is_v6(enum key key)
+{
+	return key == KEY_IP6_SADDR || key == KEY_IP6_DADDR;
+}
 
 static void put_range(FILE *out, enum key key, u128 first, u128 last)
 {
@@ -132,7 +153,10 @@ static void put_compare(FILE *out, const struct step *step)
 
 static void put_rate(FILE *out, const struct step *step)
 {
-	const char *unit = step->seconds == 1 ? "second" : step->seconds == 60 ? "minute" : step->seconds == 3600 ? "hour" : "day";
+	const char *unit = step->seconds == 1	   ? "second"
+			   : step->seconds == 60   ? "minute"
+			   : step->seconds == 3600 ? "hour"
+						   : "day";
 	fprintf(out, "limit rate %" PRIu64 "/%s burst %" PRIu64 " packets", step->rate, unit, step->burst);
 }
 
@@ -160,7 +184,9 @@ static void put_step(FILE *out, const struct step *step)
 {
 	const char *operator= step->negated ? "!= " : "";
 	switch (step->kind) {
-	case STEP_COMPARE: put_compare(out, step); break;
+	case STEP_COMPARE:
+		put_compare(out, step);
+		break;
 	case STEP_RANGE:
 		fprintf(out, "%s %s", key_names[step->keys[0]], operator);
 		put_range(out, step->keys[0], step->first, step->last);
@@ -177,13 +203,27 @@ static void put_step(FILE *out, const struct step *step)
 		put_keys(out, step->keys, step->key_count, key_names);
 		fprintf(out, " vmap @%s", step->object);
 		break;
-	case STEP_METER: put_meter(out, step); break;
-	case STEP_COUNTER: fprintf(out, "counter name \"%s\"", step->object); break;
-	case STEP_LIMIT: put_rate(out, step); break;
-	case STEP_LOG: fprintf(out, "log prefix \"%s\" group %u", step->prefix, step->group); break;
-	case STEP_REJECT: fputs(step->tcp_reset ? "reject with tcp reset" : "reject with icmpx admin-prohibited", out); break;
-	case STEP_VERDICT: put_verdict(out, step->verdict, step->object); break;
-	case STEP_FOREIGN: fputs("# something that portpolicy does not write", out); break;
+	case STEP_METER:
+		put_meter(out, step);
+		break;
+	case STEP_COUNTER:
+		fprintf(out, "counter name \"%s\"", step->object);
+		break;
+	case STEP_LIMIT:
+		put_rate(out, step);
+		break;
+	case STEP_LOG:
+		fprintf(out, "log prefix \"%s\" group %u", step->prefix, step->group);
+		break;
+	case STEP_REJECT:
+		fputs(step->tcp_reset ? "reject with tcp reset" : "reject with icmpx admin-prohibited", out);
+		break;
+	case STEP_VERDICT:
+		put_verdict(out, step->verdict, step->object);
+		break;
+	case STEP_FOREIGN:
+		fputs("# something that portpolicy does not write", out);
+		break;
 	}
 }
 
@@ -202,7 +242,8 @@ static void put_chain(FILE *out, const struct chain *chain)
 	static const char *const hooks[] = {"", "input", "output", "forward"};
 	fprintf(out, "\tchain %s {\n", chain->name);
 	if (chain->hook != HOOK_NONE)
-		fprintf(out, "\t\ttype filter hook %s priority 0; policy %s;\n", hooks[chain->hook], chain->policy_drop ? "drop" : "accept");
+		fprintf(out, "\t\ttype filter hook %s priority 0; policy %s;\n", hooks[chain->hook],
+			chain->policy_drop ? "drop" : "accept");
 	for (size_t i = 0; i < chain->count; i++) {
 		fputs("\t\t", out);
 		put_rule(out, &chain->rules[i]);
