@@ -23,7 +23,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvl
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iinclude -I$(BUILD)/gen -I. $(WARNINGS) $(shell pkg-config --cflags $(LIBRARIES)) \
 	-fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE $(CFLAGS) $(SANITIZE)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(LDFLAGS) $(SANITIZE)
-LDLIBS = $(shell pkg-config --libs $(LIBRARIES))
+LDLIBS = $(shell pkg-config --libs $(LIBRARIES)) -lm
 TEST_LDLIBS = $(LDLIBS) $(shell pkg-config --libs cmocka)
 
 DSL := $(wildcard dsl/*/*.c)

@@ -27,6 +27,7 @@ struct invocation {
 	size_t operand_count;
 	bool json, strict;
 	const char *file, *host, *table, *as;
+	enum encoding encoding;
 	const char **include; /* -I, in the order given */
 	size_t include_count;
 };

@@ -64,7 +64,7 @@ int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct 
 		return -ENOMEM;
 	refuse_unknowns(*policy, diagnostics);
 	refuse_nothing_managed(*policy, diagnostics);
-	status = policy_lower(ctx, *policy, call->table, diagnostics, out);
+	status = policy_lower_as(ctx, *policy, call->table, call->encoding, diagnostics, out);
 	print_diagnostics(diagnostics);
 	if (status < 0)
 		return status;

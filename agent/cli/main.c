@@ -12,7 +12,8 @@
 #include <string.h>
 #include <talloc.h>
 
-enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128 };
+enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128,
+	OPT_ENCODING = 256 };
 
 struct verb {
 	const char *name;
@@ -44,16 +45,17 @@ static const struct verb verbs[] = {
 		"  -I DIR       search DIR first for include <name>\n\n"
 		"Exit status: 0 every packet is allowed or unmanaged; 1 some are not; 2 a packet could not be answered.\n\n"
 		"Example: portpolicy explain out tcp/443 to 198.51.100.7 by user www-data\n"},
-	{"compile", verb_compile, OPT_AS | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "compile [--as nft|json] [FILE] print the ruleset that apply would install",
+	{"compile", verb_compile, OPT_AS | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "compile [--as nft|json] [FILE] print the ruleset that apply would install",
 		"Usage: portpolicy compile [--as nft|json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Prints the ruleset that apply would install, as nft -f reads it, or as JSON.\n\n"
+		"  --encoding KIND  lay the rules out as auto (by cost), linear, hashes, boxes, ports or chains\n\n"
 		"Example: portpolicy compile host.policy | nft -c -f -\n"},
-	{"plan", verb_plan, OPT_JSON | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "plan [FILE]                what apply would change",
+	{"plan", verb_plan, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "plan [FILE]                what apply would change",
 		"Usage: portpolicy plan [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Compares the policy with what the kernel holds and lists what apply would change. Changes nothing.\n\n"
 		"Exit status: 0 nothing to change; 1 the plan is not empty; 2 it could not be known.\n\n"
 		"Example: portpolicy plan host.policy\n"},
-	{"apply", verb_apply, OPT_JSON | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_CONFIRM, "apply [FILE]               change the kernel to the policy, all or nothing",
+	{"apply", verb_apply, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_CONFIRM, "apply [FILE]               change the kernel to the policy, all or nothing",
 		"Usage: portpolicy apply [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Makes the policy the firewall of this host (of this network namespace) in one change that is made\n"
 		"whole or not at all. Connections that stand at the first apply go on. Needs root, and a policy that\n"
@@ -74,6 +76,7 @@ static const struct {
 } options[] = {
 	{"--json", 0, OPT_JSON, false}, {"--strict", 0, OPT_STRICT, false}, {"--file", 'f', OPT_FILE, true},	  {"--host", 0, OPT_HOST, true},
 	{"--table", 0, OPT_TABLE, true}, {"--as", 0, OPT_AS, true},	     {"--include", 'I', OPT_INCLUDE, true}, {"--confirm", 0, OPT_CONFIRM, true},
+	{"--encoding", 0, OPT_ENCODING, true},
 };
 #define OPTIONS (sizeof options / sizeof *options)
 
@@ -127,6 +130,16 @@ static int find_option(const char *argument, const char **value)
 	return -1;
 }
 
+static int set_encoding(struct invocation *call, const char *word)
+{
+	for (int i = 0; i < ENCODINGS; i++)
+		if (!strcmp(word, encoding_names[i])) {
+			call->encoding = (enum encoding)i;
+			return 0;
+		}
+	return usage_error(call, "there is no encoding \"%s\"", word);
+}
+
 static int set_option(void *ctx, struct invocation *call, unsigned bit, const char *value)
 {
 	switch ((enum option_bit)bit) {
@@ -137,6 +150,7 @@ static int set_option(void *ctx, struct invocation *call, unsigned bit, const ch
 	case OPT_TABLE: call->table = value; break;
 	case OPT_AS: call->as = value; break;
 	case OPT_CONFIRM: break;
+	case OPT_ENCODING: return set_encoding(call, value);
 	case OPT_INCLUDE:
 		call->include = talloc_realloc(ctx, call->include, const char *, call->include_count + 1);
 		if (!call->include)
@@ -191,8 +205,9 @@ static int split(void *ctx, int count, char **arguments, struct invocation *call
 		if (options[option].value && !value)
 			value = arguments[++i];
 		*used |= options[option].bit;
-		if (set_option(ctx, call, options[option].bit, value))
-			return -ENOMEM;
+		int error = set_option(ctx, call, options[option].bit, value);
+		if (error)
+			return error;
 	}
 	return STATUS_YES;
 }

@@ -324,10 +324,9 @@ static bool gather(struct reader *reader, uint32_t number, struct step *step)
 		const struct key_form *form = key_form(at->key);
 		if (at->length != form->length || at->network != form->host_order)
 			return false;
-		if (at->mask && (step->key_count || step->kind != STEP_METER))
+		if (at->mask && step->kind == STEP_METER && step->key_count)
 			return false;
-		if (at->mask)
-			step->mask = at->mask;
+		*(step->kind == STEP_METER ? &step->mask : &step->masks[step->key_count]) = at->mask;
 		step->keys[step->key_count++] = at->key;
 		slot += (form->length + 3) / 4;
 		*at = (struct slot){0};
@@ -387,8 +386,20 @@ static void read_dynset(struct reader *reader, const struct nftnl_expr *expressi
 		*step = (struct step){.kind = STEP_FOREIGN};
 }
 
+static void read_count(struct reader *reader, const struct nftnl_expr *expression)
+{
+	struct step *step = add_step(reader, STEP_COUNT);
+	step->object = keep(reader, nftnl_expr_get_str(expression, NFTNL_EXPR_OBJREF_SET_NAME));
+	if (!gather(reader, nftnl_expr_get_u32(expression, NFTNL_EXPR_OBJREF_SET_SREG), step))
+		*step = (struct step){.kind = STEP_FOREIGN};
+}
+
 static void read_objref(struct reader *reader, const struct nftnl_expr *expression)
 {
+	if (nftnl_expr_is_set(expression, NFTNL_EXPR_OBJREF_SET_NAME)) {
+		read_count(reader, expression);
+		return;
+	}
 	if (!nftnl_expr_is_set(expression, NFTNL_EXPR_OBJREF_IMM_NAME) ||
 		nftnl_expr_get_u32(expression, NFTNL_EXPR_OBJREF_IMM_TYPE) != NFT_OBJECT_COUNTER) {
 		foreign(reader);

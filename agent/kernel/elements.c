@@ -53,7 +53,7 @@ static uint32_t set_size(const struct set *set)
 {
 	if (set->kind == SET_METER)
 		return set->size ? set->size : METER_SIZE;
-	if (set->interval || set->kind == SET_TIMED || key_bytes(set) <= 2)
+	if (set->interval || set->kind == SET_TIMED || (set->kind == SET_VALUES && key_bytes(set) <= 2))
 		return 0;
 	u128 members = set->element_count;
 	for (size_t i = 0; i < set->values.count; i++)
@@ -73,6 +73,8 @@ static uint32_t set_flags(const struct set *set)
 		return flags;
 	case SET_MAP:
 		return flags | NFT_SET_MAP;
+	case SET_COUNTERS:
+		return flags | NFT_SET_OBJECT;
 	case SET_METER:
 		return flags | NFT_SET_EVAL | NFT_SET_TIMEOUT;
 	case SET_TIMED:
@@ -144,6 +146,8 @@ int encode_set(const char *table, const struct set *set, uint32_t id, struct nft
 		nftnl_set_set_u32(out, NFTNL_SET_DATA_TYPE, NFT_DATA_VERDICT);
 		nftnl_set_set_u32(out, NFTNL_SET_DATA_LEN, 16);
 	}
+	if (set->kind == SET_COUNTERS)
+		nftnl_set_set_u32(out, NFTNL_SET_OBJ_TYPE, NFT_OBJECT_COUNTER);
 	if (set_flags(set) & NFT_SET_CONCAT)
 		describe_fields(out, set);
 	if (set_size(set))
@@ -216,7 +220,7 @@ static void put_verdict(struct nlmsghdr *message, enum nft_verdict verdict, cons
 struct raw_element {
 	const uint8_t *key, *key_end; /* key_end: of several keys with ranges */
 	bool interval_end;
-	const struct element *data; /* of a map, not of an interval's end */
+	const struct element *data; /* of a map or of counters, not of an interval's end */
 };
 
 static int put_element(struct writer *writer, struct raw_element element)
@@ -231,8 +235,10 @@ static int put_element(struct writer *writer, struct raw_element element)
 	put_value(message, NFTA_SET_ELEM_KEY, element.key, key_bytes(writer->set));
 	if (element.key_end)
 		put_value(message, NFTA_SET_ELEM_KEY_END, element.key_end, key_bytes(writer->set));
-	if (element.data && !writer->delete)
-		put_verdict(message, element.data->verdict, element.data->chain);
+	if (element.data && !writer->delete && writer->set->kind == SET_MAP)
+		put_verdict(message, element.data->verdict, element.data->object);
+	else if (element.data && !writer->delete)
+		mnl_attr_put_strz(message, NFTA_SET_ELEM_OBJREF, element.data->object);
 	mnl_attr_nest_end(message, nest);
 	return 0;
 }
@@ -274,6 +280,11 @@ static void store_last(enum key key, const struct element *element, unsigned fie
 		bytes[15] = 0xff;
 }
 
+static const struct element *data_of(const struct set *set, const struct element *element)
+{
+	return set->kind == SET_MAP || set->kind == SET_COUNTERS ? element : NULL;
+}
+
 static int put_concatenation(struct writer *writer, const struct element *element)
 {
 	uint8_t first[96] = {0}, last[96] = {0};
@@ -290,17 +301,18 @@ static int put_concatenation(struct writer *writer, const struct element *elemen
 	}
 	return put_element(writer,
 		(struct raw_element){
-			.key = first, .key_end = set->interval ? last : NULL, .data = set->kind == SET_MAP ? element : NULL});
+			.key = first, .key_end = set->interval ? last : NULL, .data = data_of(set, element)});
 }
 
 static int put_one(struct writer *writer, const struct element *element)
 {
 	const struct set *set = writer->set;
-	if (set->kind == SET_MAP && verdict_has_chain(element->verdict) && (!element->chain || strlen(element->chain) > 255))
+	bool names = set->kind == SET_COUNTERS || (set->kind == SET_MAP && verdict_has_chain(element->verdict));
+	if (names && (!element->object || strlen(element->object) > 255))
 		return -EINVAL;
 	if (set->key_count > 1)
 		return put_concatenation(writer, element);
-	return put_range(writer, element->first[0], element->last[0], set->kind == SET_MAP ? element : NULL);
+	return put_range(writer, element->first[0], element->last[0], data_of(set, element));
 }
 
 struct weighed {

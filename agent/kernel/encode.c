@@ -80,23 +80,8 @@ static int load_key(struct nftnl_rule *rule, enum key key, unsigned slot, bool n
 	return !status && network && form->host_order ? to_network_order(rule, form, target) : status;
 }
 
-/* The keys side by side, each padded to whole slots. */
-static int load_keys(struct nftnl_rule *rule, const struct step *step, bool network)
-{
-	unsigned slot = 0;
-	if (!step->key_count || step->key_count > KEYS_MAX)
-		return -EINVAL;
-	for (unsigned i = 0; i < step->key_count; i++) {
-		int status = load_key(rule, step->keys[i], slot, network);
-		if (status)
-			return status;
-		slot += (key_form(step->keys[i])->length + 3) / 4;
-	}
-	return slot > 16 ? -EINVAL : 0;
-}
-
-/* The first key and a mask; mask 0 means all bits. */
-static int apply_mask(struct nftnl_rule *rule, enum key key, u128 mask, bool network)
+/* What is in the slot under a mask; 0 means all bits. */
+static int apply_mask(struct nftnl_rule *rule, enum key key, unsigned slot, u128 mask, bool network)
 {
 	uint8_t bytes[16], none[16] = {0};
 	uint32_t length = key_form(key)->length;
@@ -106,13 +91,29 @@ static int apply_mask(struct nftnl_rule *rule, enum key key, u128 mask, bool net
 	if (!expression)
 		return -ENOMEM;
 	key_store(key, mask, network, bytes);
-	nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
-	nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_SREG, slot_register(slot));
+	nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_DREG, slot_register(slot));
 	nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_OP, NFT_BITWISE_BOOL);
 	nftnl_expr_set_u32(expression, NFTNL_EXPR_BITWISE_LEN, length);
 	nftnl_expr_set_data(expression, NFTNL_EXPR_BITWISE_MASK, bytes, length);
 	nftnl_expr_set_data(expression, NFTNL_EXPR_BITWISE_XOR, none, length);
 	return 0;
+}
+
+/* The keys side by side, each padded to whole slots. */
+static int load_keys(struct nftnl_rule *rule, const struct step *step, bool network)
+{
+	unsigned slot = 0;
+	if (!step->key_count || step->key_count > KEYS_MAX)
+		return -EINVAL;
+	for (unsigned i = 0; i < step->key_count; i++) {
+		int status = load_key(rule, step->keys[i], slot, network);
+		status = status ? status : apply_mask(rule, step->keys[i], slot, step->masks[i], network);
+		if (status)
+			return status;
+		slot += (key_form(step->keys[i])->length + 3) / 4;
+	}
+	return slot > 16 ? -EINVAL : 0;
 }
 
 static int add_compare(struct nftnl_rule *rule, bool negated, const uint8_t *bytes, uint32_t length)
@@ -131,7 +132,7 @@ static int encode_compare(struct nftnl_rule *rule, const struct step *step)
 	uint8_t bytes[16];
 	int status = load_keys(rule, step, false);
 	if (!status)
-		status = apply_mask(rule, step->keys[0], step->mask, false);
+		status = apply_mask(rule, step->keys[0], 0, step->mask, false);
 	if (status)
 		return status;
 	key_store(step->keys[0], step->first, false, bytes);
@@ -186,6 +187,19 @@ static int encode_lookup(struct nftnl_rule *rule, const struct step *step)
 	return 0;
 }
 
+static int encode_count(struct nftnl_rule *rule, const struct step *step)
+{
+	int status = load_keys(rule, step, true);
+	if (status)
+		return status;
+	struct nftnl_expr *expression = add_expression(rule, "objref");
+	if (!expression)
+		return -ENOMEM;
+	nftnl_expr_set_u32(expression, NFTNL_EXPR_OBJREF_SET_SREG, NFT_REG_1);
+	nftnl_expr_set_str(expression, NFTNL_EXPR_OBJREF_SET_NAME, step->object);
+	return 0;
+}
+
 static void fill_limit(struct nftnl_expr *expression, const struct step *step)
 {
 	nftnl_expr_set_u64(expression, NFTNL_EXPR_LIMIT_RATE, step->rate);
@@ -213,7 +227,7 @@ static int encode_meter(struct nftnl_rule *rule, const struct step *step)
 {
 	int status = limit_fits(step) ? load_keys(rule, step, true) : -EINVAL;
 	if (!status)
-		status = apply_mask(rule, step->keys[0], step->mask, true);
+		status = apply_mask(rule, step->keys[0], 0, step->mask, true);
 	if (status)
 		return status;
 	struct nftnl_expr *update = add_expression(rule, "dynset");
@@ -311,6 +325,8 @@ static int encode_step(struct nftnl_rule *rule, const struct step *step)
 	case STEP_LOOKUP:
 	case STEP_MAP:
 		return step->object ? encode_lookup(rule, step) : -EINVAL;
+	case STEP_COUNT:
+		return step->object ? encode_count(rule, step) : -EINVAL;
 	case STEP_METER:
 		return step->object ? encode_meter(rule, step) : -EINVAL;
 	case STEP_COUNTER:

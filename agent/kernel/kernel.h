@@ -77,7 +77,7 @@ int decode_verdict(
 /* One key: its values, or the borders of its intervals; several keys: whole elements. */
 struct point {
 	u128 value;
-	const char *chain;
+	const char *object;
 	enum nft_verdict verdict;
 	bool end; /* closes an interval: the first value outside */
 };

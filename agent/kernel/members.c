@@ -84,11 +84,13 @@ static bool held_as_ours(const struct set *set, const struct notes *notes)
 
 static bool read_kind(uint32_t flags, struct set *out)
 {
-	bool map = flags & NFT_SET_MAP, meter = flags & NFT_SET_EVAL, timed = flags & NFT_SET_TIMEOUT;
-	out->kind = map ? SET_MAP : meter ? SET_METER : timed ? SET_TIMED : SET_VALUES;
-	if (flags & ~(uint32_t)(NFT_SET_INTERVAL | NFT_SET_MAP | NFT_SET_TIMEOUT | NFT_SET_EVAL | NFT_SET_CONCAT))
+	bool map = flags & NFT_SET_MAP, counters = flags & NFT_SET_OBJECT, meter = flags & NFT_SET_EVAL, timed = flags & NFT_SET_TIMEOUT;
+	out->kind = map ? SET_MAP : counters ? SET_COUNTERS : meter ? SET_METER : timed ? SET_TIMED : SET_VALUES;
+	if (flags & ~(uint32_t)(NFT_SET_INTERVAL | NFT_SET_MAP | NFT_SET_OBJECT | NFT_SET_TIMEOUT | NFT_SET_EVAL | NFT_SET_CONCAT))
 		return false;
-	return map ? !meter && !timed : !meter || timed;
+	if (map || counters)
+		return !meter && !timed && !(map && counters);
+	return !meter || timed;
 }
 
 static int count_expression(struct nftnl_expr *expression, void *data)
@@ -117,9 +119,11 @@ int decode_set(void *ctx, const struct nftnl_set *from, struct set *out)
 	understood = understood && held_as_ours(out, &notes);
 	if (out->kind == SET_MAP && nftnl_set_get_u32(from, NFTNL_SET_DATA_TYPE) != NFT_DATA_VERDICT)
 		understood = false;
+	if (out->kind == SET_COUNTERS && nftnl_set_get_u32(from, NFTNL_SET_OBJ_TYPE) != NFT_OBJECT_COUNTER)
+		understood = false;
 	nftnl_set_expr_foreach(from, count_expression, &expressions);
 	out->timeout_ms = nftnl_set_get_u64(from, NFTNL_SET_TIMEOUT);
-	out->size = out->kind == SET_METER ? nftnl_set_get_u32(from, NFTNL_SET_DESC_SIZE) : 0;
+	out->size = nftnl_set_get_u32(from, NFTNL_SET_DESC_SIZE);
 	out->foreign = !understood || expressions;
 	return 0;
 }
@@ -128,7 +132,7 @@ int decode_set(void *ctx, const struct nftnl_set *from, struct set *out)
 struct raw {
 	const uint8_t *key, *key_end;
 	uint32_t key_length, end_length, flags, code;
-	const char *chain;
+	const char *chain, *counter;
 	bool odd;
 };
 
@@ -171,6 +175,8 @@ static void read_raw(const struct nlattr *nest, struct raw *raw)
 			raw->flags = ntohl(mnl_attr_get_u32(attribute));
 		else if (type == NFTA_SET_ELEM_DATA)
 			read_data(attribute, raw);
+		else if (type == NFTA_SET_ELEM_OBJREF && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) >= 0)
+			raw->counter = mnl_attr_get_str(attribute);
 		else if (type != NFTA_SET_ELEM_USERDATA && type != NFTA_SET_ELEM_PAD)
 			raw->odd = true; /* a counter, a quota, a time of its own: never ours */
 	}
@@ -218,11 +224,22 @@ static void fill_element(const struct set *set, const struct raw *raw, struct el
 	}
 }
 
+/* What a member leads to: a verdict, or a counter.  1: nothing of ours. */
+static int take_target(void *ctx, const struct set *set, const struct raw *raw, enum nft_verdict *verdict, const char **object)
+{
+	if (set->kind == SET_MAP)
+		return decode_verdict(ctx, raw->code, raw->chain, verdict, object);
+	if (set->kind != SET_COUNTERS)
+		return raw->counter ? 1 : 0;
+	*object = raw->counter ? talloc_strdup(ctx, raw->counter) : NULL;
+	return *object ? 0 : raw->counter ? -ENOMEM : 1;
+}
+
 static int take_member(void *ctx, const struct set *set, const struct nlattr *nest, struct members *members)
 {
 	struct raw raw;
 	enum nft_verdict verdict = NFT_VERDICT_ACCEPT;
-	const char *chain = NULL;
+	const char *object = NULL;
 	read_raw(nest, &raw);
 	bool end = raw.flags & NFT_SET_ELEM_INTERVAL_END;
 	if (raw.odd || raw.key_length != whole_length(set) ||
@@ -230,7 +247,7 @@ static int take_member(void *ctx, const struct set *set, const struct nlattr *ne
 		members->foreign = true;
 		return 0;
 	}
-	int status = set->kind == SET_MAP && !end ? decode_verdict(ctx, raw.code, raw.chain, &verdict, &chain) : 0;
+	int status = end ? 0 : take_target(ctx, set, &raw, &verdict, &object);
 	members->foreign |= status > 0;
 	if (status)
 		return status < 0 ? status : 0;
@@ -238,11 +255,11 @@ static int take_member(void *ctx, const struct set *set, const struct nlattr *ne
 	if (status)
 		return status;
 	if (set->key_count == 1) {
-		members->points[members->count++] = (struct point){key_fetch(set->keys[0], raw.key, true), chain, verdict, end};
+		members->points[members->count++] = (struct point){key_fetch(set->keys[0], raw.key, true), object, verdict, end};
 		return 0;
 	}
 	struct element *element = &members->elements[members->count++];
-	*element = (struct element){.verdict = verdict, .chain = chain};
+	*element = (struct element){.verdict = verdict, .object = object};
 	fill_element(set, &raw, element);
 	return 0;
 }
@@ -298,7 +315,7 @@ static size_t pair_points(const struct set *set, struct point *points, size_t co
 		if (point->end || open || (found && elements[found - 1].first[0] == point->value))
 			continue;
 		elements[found++] = (struct element){
-			.first = {point->value}, .last = {point->value}, .verdict = point->verdict, .chain = point->chain};
+			.first = {point->value}, .last = {point->value}, .verdict = point->verdict, .object = point->object};
 		open = set->interval;
 	}
 	if (open)

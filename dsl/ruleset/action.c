@@ -100,7 +100,7 @@ static int log_chain(struct lowering *lowering, const struct span *origin, char 
 }
 
 /* In audit mode everything that would not pass is logged. */
-static bool logs(const struct lowering *lowering, const struct rule *rule)
+bool rule_logs(const struct lowering *lowering, const struct rule *rule)
 {
 	return rule->log || (rule->action != ACTION_ALLOW && audits(lowering, rule->match.direction));
 }
@@ -126,7 +126,7 @@ bool rule_in_group(const struct rule *rule, const struct group *group)
 /* A limit is asked once, where its line decides; lines with one do not log for others. */
 static bool logs_for_others(const struct lowering *lowering, const struct rule *rule, const struct group *group)
 {
-	return rule_in_group(rule, group) && logs(lowering, rule) && !rule->limit && !rule->above;
+	return rule_in_group(rule, group) && rule_logs(lowering, rule) && !rule->limit && !rule->above;
 }
 
 static int add_logs(struct lowering *lowering, const struct group *group, enum sender sender, struct rules *rules)
@@ -175,7 +175,7 @@ int logs_chain(struct lowering *lowering, const struct group *group, const char 
 	*name = NULL;
 	for (size_t i = 0; i < lowering->policy->rule_count; i++) {
 		const struct rule *rule = &lowering->policy->rules[i];
-		silent |= rule_in_group(rule, group) && !logs(lowering, rule);
+		silent |= rule_in_group(rule, group) && !rule_logs(lowering, rule);
 		except |= logs_for_others(lowering, rule, group) && rule->match.by.except;
 	}
 	if (!silent)
@@ -195,27 +195,46 @@ static const char *comment_of(struct lowering *lowering, const char *text)
 	return comment;
 }
 
-/* Counter, log and fate of a line. */
-static int decision_phrase(struct lowering *lowering, const struct rule *rule, const char *others_log, struct phrase *out)
+/* Logs, then decides: for lines that do not log themselves. */
+static int decided_chain(struct lowering *lowering, const struct rule *rule, const char *log, const char **name)
 {
-	const char *counter, *log = others_log, *chain;
-	int error = counter_add(lowering, &rule->span, &counter, "hit-", rule->id);
-	if (!error && logs(lowering, rule))
-		error = rule_log(lowering, rule, &log);
-	if (error)
-		return error;
-	if (!log) {
-		say_counter(out, counter);
-		return say_action(lowering, out, rule->match.direction, rule->action);
-	}
-	struct rules rules = {.origin = &rule->span};
+	struct rules rules = {0};
 	struct phrase first = {0}, last = {0};
-	say_counter(&first, counter);
 	say_verdict(&first, NFT_VERDICT_JUMP, log);
-	error = say_action(lowering, &last, rule->match.direction, rule->action);
+	int error = say_action(lowering, &last, rule->match.direction, rule->action);
 	error = error ? error : rules_add(lowering, &rules, &first);
 	error = error ? error : rules_add(lowering, &rules, &last);
-	error = error ? error : chain_add(lowering, "line", &rules, &chain);
+	return error ? error : chain_add(lowering, "decided", &rules, name);
+}
+
+static int logging_chain(struct lowering *lowering, const struct rule *rule, const char *counter, const char **name)
+{
+	struct rules rules = {.origin = &rule->span};
+	struct phrase first = {0}, last = {0};
+	const char *log;
+	int error = rule_log(lowering, rule, &log);
+	say_counter(&first, counter);
+	say_verdict(&first, NFT_VERDICT_JUMP, log);
+	error = error ? error : say_action(lowering, &last, rule->match.direction, rule->action);
+	error = error ? error : rules_add(lowering, &rules, &first);
+	error = error ? error : rules_add(lowering, &rules, &last);
+	return error ? error : chain_add(lowering, "line", &rules, name);
+}
+
+int rule_ending(struct lowering *lowering, const struct rule *rule, const char *others_log, struct phrase *out)
+{
+	const char *counter, *chain;
+	int error = counter_add(lowering, &rule->span, &counter, "hit-", rule->id);
+	if (error)
+		return error;
+	if (!rule_logs(lowering, rule)) {
+		say_counter(out, counter);
+		if (!others_log)
+			return say_action(lowering, out, rule->match.direction, rule->action);
+		error = decided_chain(lowering, rule, others_log, &chain);
+	} else {
+		error = logging_chain(lowering, rule, counter, &chain);
+	}
 	say_verdict(out, NFT_VERDICT_GOTO, chain);
 	return error;
 }
@@ -315,7 +334,7 @@ int rule_lower(struct lowering *lowering, const struct rule *rule, const struct 
 		return error;
 	rules->origin = &rule->span;
 	rules->comment = comment_of(lowering, rule->text);
-	error = rules->comment ? decision_phrase(lowering, rule, others_log, &decision) : -ENOMEM;
+	error = rules->comment ? rule_ending(lowering, rule, others_log, &decision) : -ENOMEM;
 	if (!error && (rule->limit || rule->above))
 		error = limited_rules(lowering, rule, &ways, &decision, rules);
 	else if (!error)

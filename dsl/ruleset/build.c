@@ -7,6 +7,7 @@
 #include "dsl/ruleset/lowering.h"
 #include <errno.h>
 #include <nettle/sha2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <talloc.h>
 
@@ -34,16 +35,22 @@ static char *hashed_name(void *ctx, const char *prefix, struct sha256_ctx *hash)
 		digest[4], digest[5], digest[6], digest[7]);
 }
 
-int rules_add(struct lowering *lowering, struct rules *rules, const struct phrase *phrase)
+int rules_append(struct lowering *lowering, struct rules *rules, const struct nft_rule *rule)
 {
 	if (room(lowering->ctx, &rules->at, sizeof *rules->at, rules->count))
 		return -ENOMEM;
+	rules->at[rules->count++] = *rule;
+	return 0;
+}
+
+int rules_add(struct lowering *lowering, struct rules *rules, const struct phrase *phrase)
+{
 	struct step *steps = talloc_memdup(lowering->ctx, phrase->steps, (phrase->count + 1) * sizeof *steps);
 	if (!steps)
 		return -ENOMEM;
-	rules->at[rules->count++] =
-		(struct nft_rule){.steps = steps, .count = phrase->count, .comment = rules->comment, .origin = rules->origin};
-	return 0;
+	return rules_append(lowering, rules,
+		&(struct nft_rule){
+			.steps = steps, .count = phrase->count, .comment = rules->comment, .origin = rules->origin});
 }
 
 static int add_chain(struct lowering *lowering, const struct chain *chain)
@@ -94,36 +101,83 @@ static bool written_out(enum key key, struct intervals values)
 }
 
 /* A long list that many rules name is hashed once. */
-static const char *known_set(const struct lowering *lowering, enum key key, struct intervals values)
+static const char *known_set(const struct lowering *lowering, const struct set *set)
 {
-	for (size_t i = lowering->set_count; values.count >= 64 && i-- > 0;)
-		if (lowering->sets[i].values.at == values.at && lowering->sets[i].values.count == values.count &&
-			lowering->sets[i].keys[0] == key)
-			return lowering->sets[i].name;
+	for (size_t i = lowering->set_count; set->values.count >= 64 && i-- > 0;) {
+		const struct set *known = &lowering->sets[i];
+		if (known->values.at == set->values.at && known->values.count == set->values.count &&
+			known->keys[0] == set->keys[0] && known->interval == set->interval)
+			return known->name;
+	}
 	return NULL;
+}
+
+/* Names a set by its content. */
+static int add_content(struct lowering *lowering, const char *prefix, struct set set, const char **name)
+{
+	struct sha256_ctx hash;
+	uint32_t head = (uint32_t)set.keys[0] << 1 | set.interval;
+	*name = known_set(lowering, &set);
+	if (*name)
+		return 0;
+	sha256_init(&hash);
+	sha256_update(&hash, sizeof head, (const uint8_t *)&head);
+	sha256_update(&hash, set.values.count * sizeof *set.values.at, (const uint8_t *)set.values.at);
+	*name = set.name = hashed_name(lowering->ctx, prefix, &hash);
+	return *name ? set_add(lowering, &set) : -ENOMEM;
 }
 
 int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin,
 	const char **name)
 {
+	struct set set = {
+		.keys = {key}, .key_count = 1, .interval = !written_out(key, values), .values = values, .origin = origin};
+	return add_content(lowering, prefix, set, name);
+}
+
+int set_hashed(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin,
+	const char **name)
+{
+	return add_content(
+		lowering, prefix, (struct set){.keys = {key}, .key_count = 1, .values = values, .origin = origin}, name);
+}
+
+/* KEYS_MAX is as far as any set goes: unused keys are 0. */
+static int by_keys(const void *left, const void *right)
+{
+	const struct element *a = left, *b = right;
+	for (int i = 0; i < KEYS_MAX; i++) {
+		if (a->first[i] != b->first[i])
+			return a->first[i] < b->first[i] ? -1 : 1;
+		if (a->last[i] != b->last[i])
+			return a->last[i] < b->last[i] ? -1 : 1;
+	}
+	return 0;
+}
+
+void elements_sort(struct element *elements, size_t count)
+{
+	qsort(elements, count, sizeof *elements, by_keys);
+}
+
+int set_elements(struct lowering *lowering, const char *prefix, struct set *set, struct element *elements, const char **name)
+{
 	struct sha256_ctx hash;
-	uint32_t head = (uint32_t)key;
-	*name = known_set(lowering, key, values);
-	if (*name)
-		return 0;
+	uint32_t head[] = {set->kind, set->key_count, set->interval};
 	sha256_init(&hash);
-	sha256_update(&hash, sizeof head, (const uint8_t *)&head);
-	sha256_update(&hash, values.count * sizeof *values.at, (const uint8_t *)values.at);
-	*name = hashed_name(lowering->ctx, prefix, &hash);
-	if (!*name)
-		return -ENOMEM;
-	return set_add(lowering, &(struct set){.name = *name,
-					 .kind = SET_VALUES,
-					 .keys = {key},
-					 .key_count = 1,
-					 .interval = !written_out(key, values),
-					 .values = values,
-					 .origin = origin});
+	sha256_update(&hash, sizeof head, (const uint8_t *)head);
+	sha256_update(&hash, sizeof set->keys, (const uint8_t *)set->keys);
+	elements_sort(elements, set->element_count);
+	for (size_t i = 0; i < set->element_count; i++) {
+		const char *object = elements[i].object ? elements[i].object : "";
+		sha256_update(&hash, sizeof elements[i].first, (const uint8_t *)elements[i].first);
+		sha256_update(&hash, sizeof elements[i].last, (const uint8_t *)elements[i].last);
+		sha256_update(&hash, sizeof elements[i].verdict, (const uint8_t *)&elements[i].verdict);
+		sha256_update(&hash, strlen(object) + 1, (const uint8_t *)object);
+	}
+	*name = set->name = hashed_name(lowering->ctx, prefix, &hash);
+	set->elements = elements;
+	return *name ? set_add(lowering, set) : -ENOMEM;
 }
 
 int counter_add(struct lowering *lowering, const struct span *origin, const char **name, const char *format, const char *id)

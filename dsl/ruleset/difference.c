@@ -37,7 +37,7 @@ static bool step_equal(const struct step *left, const struct step *right)
 		if (a.keys[i] != b.keys[i])
 			return false;
 	return a.mask == b.mask && a.first == b.first && a.last == b.last && a.length == b.length &&
-	       text_equal(a.object, b.object) && a.rate == b.rate && a.seconds == b.seconds && a.burst == b.burst &&
+	       !memcmp(a.masks, b.masks, sizeof a.masks) && text_equal(a.object, b.object) && a.rate == b.rate && a.seconds == b.seconds && a.burst == b.burst &&
 	       a.group == b.group && text_equal(a.prefix, b.prefix) && a.tcp_reset == b.tcp_reset && a.verdict == b.verdict;
 }
 
@@ -172,9 +172,18 @@ static bool set_alike(const struct set *a, const struct set *b)
 	return a->kind != SET_METER || a->size == b->size;
 }
 
+/* A hash has the size that it was made with. */
+static bool has_room(const struct set *old, const struct set *new)
+{
+	u128 members = new->element_count;
+	for (size_t i = 0; i < new->values.count; i++)
+		members += new->values.at[i].last - new->values.at[i].first + 1;
+	return old->kind == SET_METER || new->interval || !old->size || members <= old->size;
+}
+
 static bool members_fixed(const struct set *set)
 {
-	return set->kind == SET_VALUES || set->kind == SET_MAP;
+	return set->kind == SET_VALUES || set->kind == SET_MAP || set->kind == SET_COUNTERS;
 }
 
 static int compare_intervals(const struct interval *a, const struct interval *b)
@@ -215,7 +224,7 @@ static int compare_keys(const struct element *a, const struct element *b, unsign
 static bool element_equal(const struct element *a, const struct element *b, const struct set *set)
 {
 	return !compare_keys(a, b, set->key_count) &&
-	       (set->kind != SET_MAP || (a->verdict == b->verdict && text_equal(a->chain, b->chain)));
+	       (set->kind == SET_VALUES || (a->verdict == b->verdict && text_equal(a->object, b->object)));
 }
 
 static int elements_missing(void *ctx, const struct set *a, const struct set *b, const struct element **out, size_t *count)
@@ -240,7 +249,8 @@ static int members_missing(void *ctx, const struct set *set, const struct set *o
 	struct set *part = talloc_memdup(ctx, set, sizeof *set);
 	if (!part)
 		return -ENOMEM;
-	int error = values_missing(part, set->values, other->values, &part->values);
+	int error = set->interval ? values_missing(part, set->values, other->values, &part->values)
+				  : intervals_subtract(part, set->values, other->values, &part->values);
 	error = error ? error : elements_missing(part, set, other, &part->elements, &part->element_count);
 	*out = !error && (part->values.count || part->element_count) ? part : NULL;
 	return error;
@@ -372,7 +382,7 @@ static int check(struct differing *differing, const char **problem)
 	}
 	for (size_t i = 0; i < differing->wanted->set_count; i++) {
 		const struct set *new = &differing->wanted->sets[i], *old = find(&differing->old.sets, new);
-		differing->rebuild |= old && !set_alike(old, new);
+		differing->rebuild |= old && (!set_alike(old, new) || !has_room(old, new));
 	}
 	return 0;
 }

@@ -5,7 +5,7 @@
  * content. That jump is what a new policy replaces. The chain below takes the packet through the order of LANGUAGE.md ("What a
  * policy means"): errors of what was let through, loopback, invalid, then deny, reject, allow, and the default.
  */
-#include "dsl/ruleset/lowering.h"
+#include "dsl/ruleset/encoding.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -37,22 +37,12 @@ static int add_related(struct lowering *lowering, struct rules *rules)
 	return error ? error : add_verdict_rule(lowering, rules, &v6, NFT_VERDICT_ACCEPT, NULL);
 }
 
-static int add_group(struct lowering *lowering, const struct group *group, struct rules *rules)
-{
-	const char *logs;
-	int error = logs_chain(lowering, group, &logs);
-	for (size_t i = 0; i < lowering->policy->rule_count && !error; i++)
-		if (rule_in_group(&lowering->policy->rules[i], group))
-			error = rule_lower(lowering, &lowering->policy->rules[i], group, logs, rules);
-	return error;
-}
-
 static int add_lines(struct lowering *lowering, enum direction direction, bool loopback, struct rules *rules)
 {
 	static const enum action strictest_first[] = {ACTION_DENY, ACTION_REJECT, ACTION_ALLOW};
 	int error = 0;
 	for (int i = 0; i < 3 && !error; i++)
-		error = add_group(lowering, &(struct group){direction, strictest_first[i], loopback}, rules);
+		error = group_lower(lowering, &(struct group){direction, strictest_first[i], loopback}, rules);
 	rules->origin = NULL;
 	return error;
 }
@@ -321,11 +311,22 @@ static int lower_directions(struct lowering *lowering)
 	return error;
 }
 
+const char *const encoding_names[ENCODINGS] = {"auto", "linear", "hashes", "boxes", "ports", "chains"};
+
 int policy_lower(void *ctx, const struct policy *policy, const char *table, struct diagnostics *diagnostics, struct ruleset **out)
 {
+	return policy_lower_as(ctx, policy, table, ENCODING_AUTO, diagnostics, out);
+}
+
+int policy_lower_as(void *ctx, const struct policy *policy, const char *table, enum encoding encoding,
+	struct diagnostics *diagnostics, struct ruleset **out)
+{
 	struct ruleset *ruleset = talloc_zero(ctx, struct ruleset);
-	struct lowering lowering = {
-		.ctx = ruleset, .work = ruleset ? talloc_new(ruleset) : NULL, .policy = policy, .diagnostics = diagnostics};
+	struct lowering lowering = {.ctx = ruleset,
+		.work = ruleset ? talloc_new(ruleset) : NULL,
+		.policy = policy,
+		.diagnostics = diagnostics,
+		.encoding = encoding};
 	size_t errors = diagnostics->errors;
 	*out = NULL;
 	if (!lowering.work) {

@@ -25,6 +25,9 @@ struct lowering {
 	size_t set_count;
 	struct counter *counters;
 	size_t counter_count;
+	enum encoding encoding;
+	struct address_hashes *hashes; /* those made so far: a list that several rules name is laid out once */
+	size_t hashes_count;
 };
 
 /* The steps of one nft rule, as they are put together. */
@@ -42,13 +45,20 @@ struct rules {
 };
 
 /* build.c: all return 0 or -ENOMEM */
+int rules_append(struct lowering *lowering, struct rules *rules, const struct nft_rule *rule);
 int rules_add(struct lowering *lowering, struct rules *rules, const struct phrase *phrase);
 /* Names a chain by its content and hands it to the ruleset. */
 int chain_add(struct lowering *lowering, const char *prefix, const struct rules *rules, const char **name);
 int chain_base(struct lowering *lowering, const char *name, enum chain_hook hook, bool policy_drop, const struct rules *rules);
 int set_values(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin,
 	const char **name);
+/* The same without ranges: every value is a member. */
+int set_hashed(struct lowering *lowering, const char *prefix, enum key key, struct intervals values, const struct span *origin,
+	const char **name);
 int set_add(struct lowering *lowering, const struct set *set);
+/* Sorts the members, names the set by what it holds, and hands it over. */
+int set_elements(struct lowering *lowering, const char *prefix, struct set *set, struct element *elements, const char **name);
+void elements_sort(struct element *elements, size_t count);
 int counter_add(struct lowering *lowering, const struct span *origin, const char **name, const char *format, const char *id);
 
 /* Steps; a phrase has room for all that one rule can say. */
@@ -60,6 +70,16 @@ void say_counter(struct phrase *phrase, const char *name);
 /* key in values: nothing, a comparison, a range, or a look-up in a set of that name. */
 int say_set(struct lowering *lowering, struct phrase *phrase, const char *prefix, enum key key, struct intervals values,
 	struct intervals all, const struct span *origin);
+
+/* address.c: the steps that tell whether an address is in a set.  Any one of the alternatives says that it is. */
+struct address_test {
+	struct step *alternatives;
+	size_t count;
+	bool all; /* not any one: all of them together */
+};
+/* `values` is neither empty nor everything.  *out is of `ctx`. */
+int address_test(
+	struct lowering *lowering, const struct rule *rule, enum key key, struct intervals values, struct address_test *out);
 
 /* match.c: the ways to match, each a phrase. */
 struct ways {
@@ -97,6 +117,9 @@ int logs_chain(struct lowering *lowering, const struct group *group, const char 
 /* Appends the nft rules of one policy rule. */
 int rule_lower(
 	struct lowering *lowering, const struct rule *rule, const struct group *group, const char *logs, struct rules *rules);
+/* Counter, log and fate of a line, at most two steps that begin with the counter where the line does not log. */
+int rule_ending(struct lowering *lowering, const struct rule *rule, const char *logs, struct phrase *out);
+bool rule_logs(const struct lowering *lowering, const struct rule *rule);
 int default_lower(struct lowering *lowering, enum direction direction, struct rules *rules);
 /* The last step for a packet that is denied, rejected or allowed, as the mode has it. */
 int say_action(struct lowering *lowering, struct phrase *phrase, enum direction direction, enum action action);

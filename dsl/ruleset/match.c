@@ -235,20 +235,32 @@ static struct intervals address_set(struct addresses addresses, enum family fami
 	return addresses.count ? addresses.terms[0].of[family] : (struct intervals){0};
 }
 
+/* One end's address in one family: each alternative of its test is a way. */
+static int address_end(
+	struct lowering *lowering, const struct rule *rule, enum key key, struct intervals values, struct part *out)
+{
+	bool v4 = key == KEY_IP_SADDR || key == KEY_IP_DADDR;
+	struct address_test test;
+	struct part part = {0};
+	if (intervals_equal(values, v4 ? ONE(v4_range) : ONE(v6_range)))
+		return 0;
+	int error = address_test(lowering, rule, key, values, &test);
+	for (size_t i = 0; !error && i < test.count; i++) {
+		struct phrase *phrase = !i || !test.all ? part_add(lowering, &part) : part.at;
+		if (phrase)
+			say(phrase, test.alternatives[i]);
+		error = phrase ? 0 : -ENOMEM;
+	}
+	return error ? error : multiply(lowering, out, &part);
+}
+
 static int address_part(struct lowering *lowering, const struct rule *rule, enum family family, struct part *out)
 {
 	bool v4 = family == FAMILY_IPV4;
-	struct intervals all = v4 ? ONE(v4_range) : ONE(v6_range);
-	struct part part = {0};
-	struct phrase *phrase = part_add(lowering, &part);
-	if (!phrase)
-		return -ENOMEM;
-	int error = say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_SADDR : KEY_IP6_SADDR,
-		address_set(rule->match.from, family), all, &rule->span);
-	error = error ? error
-		      : say_set(lowering, phrase, v4 ? "v4" : "v6", v4 ? KEY_IP_DADDR : KEY_IP6_DADDR,
-				address_set(rule->match.to, family), all, &rule->span);
-	return error ? error : multiply(lowering, out, &part);
+	int error = address_end(
+		lowering, rule, v4 ? KEY_IP_SADDR : KEY_IP6_SADDR, address_set(rule->match.from, family), out);
+	return error ? error
+		     : address_end(lowering, rule, v4 ? KEY_IP_DADDR : KEY_IP6_DADDR, address_set(rule->match.to, family), out);
 }
 
 /* Owner or group of the socket: in the set, or in it not; of a packet without one neither is true. */

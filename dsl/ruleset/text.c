@@ -111,10 +111,12 @@ static void put_range(FILE *out, enum key key, u128 first, u128 last)
 	put_value(out, key, last);
 }
 
-static void put_keys(FILE *out, const enum key *keys, unsigned count, const char *const *words)
+static void put_types(FILE *out, const struct set *set)
 {
-	for (unsigned i = 0; i < count; i++)
-		fprintf(out, "%s%s", i ? " . " : "", words[keys[i]]);
+	static const char *const data[] = {[SET_MAP] = " : verdict", [SET_COUNTERS] = " : counter"};
+	for (unsigned i = 0; i < set->key_count; i++)
+		fprintf(out, "%s%s", i ? " . " : "", key_types[set->keys[i]]);
+	fprintf(out, "%s\n", set->kind == SET_MAP || set->kind == SET_COUNTERS ? data[set->kind] : "");
 }
 
 /* A mask of leading ones is a prefix. */
@@ -172,6 +174,20 @@ static void put_meter(FILE *out, const struct step *step)
 	fputs(" }", out);
 }
 
+/* What is looked up: the keys, some under a mask. */
+static void put_looked_at(FILE *out, const struct step *step)
+{
+	for (unsigned i = 0; i < step->key_count; i++) {
+		bool closed = i && step->masks[i]; /* nft takes a mask behind the first key in parentheses only */
+		fprintf(out, "%s%s%s", i ? " . " : "", closed ? "(" : "", key_names[step->keys[i]]);
+		if (!step->masks[i])
+			continue;
+		fputs(" & ", out);
+		put_value(out, step->keys[i], step->masks[i]);
+		fputs(closed ? ")" : "", out);
+	}
+}
+
 static void put_verdict(FILE *out, enum nft_verdict verdict, const char *chain)
 {
 	static const char *const words[] = {"accept", "drop", "return", "jump", "goto"};
@@ -196,12 +212,17 @@ static void put_step(FILE *out, const struct step *step)
 		put_name(out, step->first, "*");
 		break;
 	case STEP_LOOKUP:
-		put_keys(out, step->keys, step->key_count, key_names);
+		put_looked_at(out, step);
 		fprintf(out, " %s@%s", operator, step->object);
 		break;
 	case STEP_MAP:
-		put_keys(out, step->keys, step->key_count, key_names);
+		put_looked_at(out, step);
 		fprintf(out, " vmap @%s", step->object);
+		break;
+	case STEP_COUNT:
+		fputs("counter name ", out);
+		put_looked_at(out, step);
+		fprintf(out, " map @%s", step->object);
 		break;
 	case STEP_METER:
 		put_meter(out, step);
@@ -260,7 +281,9 @@ static void put_element(FILE *out, const struct set *set, const struct element *
 	}
 	if (set->kind == SET_MAP) {
 		fputs(" : ", out);
-		put_verdict(out, element->verdict, element->chain);
+		put_verdict(out, element->verdict, element->object);
+	} else if (set->kind == SET_COUNTERS) {
+		fprintf(out, " : \"%s\"", element->object);
 	}
 }
 
@@ -308,9 +331,8 @@ static void put_time(FILE *out, uint64_t seconds)
 
 static void put_set(FILE *out, const struct set *set)
 {
-	fprintf(out, "\t%s %s {\n\t\ttype ", set->kind == SET_MAP ? "map" : "set", set->name);
-	put_keys(out, set->keys, set->key_count, key_types);
-	fputs(set->kind == SET_MAP ? " : verdict\n" : "\n", out);
+	fprintf(out, "\t%s %s {\n\t\ttype ", set->kind == SET_MAP || set->kind == SET_COUNTERS ? "map" : "set", set->name);
+	put_types(out, set);
 	if (set->size)
 		fprintf(out, "\t\tsize %u\n", set->size);
 	if (set->kind == SET_METER)

@@ -39,7 +39,8 @@ enum step_kind {
 	STEP_RANGE,    /* first <= key <= last; `negated` */
 	STEP_PREFIX,   /* KEY_IIFNAME, KEY_OIFNAME: the first `length` bytes of value; `negated` */
 	STEP_LOOKUP,   /* keys . in @set; `negated` */
-	STEP_MAP,      /* keys . vmap @set */
+	STEP_MAP,      /* keys vmap @set */
+	STEP_COUNT,    /* counter name keys map @set: counts where the set says, else the rule ends */
 	STEP_METER,    /* update @set { key & mask limit rate ... }: goes on within the rate, else the rule ends */
 	STEP_COUNTER,  /* counter name "object" */
 	STEP_LIMIT,    /* limit rate ...: goes on within the rate */
@@ -57,8 +58,9 @@ struct step {
 	unsigned key_count;
 	bool negated;
 	u128 mask, first, last; /* COMPARE, RANGE, PREFIX: value in `first`; METER: mask of the source */
+	u128 masks[KEYS_MAX];   /* LOOKUP, MAP, COUNT: of each key; 0: all bits */
 	unsigned length;        /* PREFIX: bytes */
-	const char *object;     /* LOOKUP, MAP, METER: set; COUNTER: counter; VERDICT: chain */
+	const char *object;     /* LOOKUP, MAP, COUNT, METER: set; COUNTER: counter; VERDICT: chain */
 	uint64_t rate, seconds, burst; /* LIMIT, METER: packets a unit of so many seconds */
 	uint16_t group;         /* LOG */
 	const char *prefix;     /* LOG */
@@ -88,13 +90,14 @@ struct chain {
 /* One element: a closed interval (or one value) per key. */
 struct element {
 	u128 first[KEYS_MAX], last[KEYS_MAX];
-	enum nft_verdict verdict; /* maps */
-	const char *chain;        /* maps: of jump and goto */
+	enum nft_verdict verdict; /* SET_MAP */
+	const char *object;       /* SET_MAP: chain of jump and goto; SET_COUNTERS: counter */
 };
 
 enum set_kind {
 	SET_VALUES, /* constant members */
 	SET_MAP,    /* constant members with verdicts */
+	SET_COUNTERS, /* constant members with names of counters */
 	SET_METER,  /* filled by packets: sources and their rates; members are not compared */
 	SET_TIMED,  /* members that run out by themselves; not compared after the first load */
 };
@@ -109,7 +112,7 @@ struct set {
 	struct intervals values;
 	const struct element *elements;
 	size_t element_count;
-	uint32_t size;              /* SET_METER: sources at most */
+	uint32_t size;              /* SET_METER: sources at most; of others in a dump: members at most, 0: no bound */
 	uint64_t timeout_ms;        /* SET_METER, SET_TIMED: of a member */
 	const struct span *origin;
 	bool foreign;
@@ -132,11 +135,25 @@ struct ruleset {
 	size_t counter_count;
 };
 
+/* How rules and sets are laid out: by what is cheapest, or, to test them, as one kind wherever it can be. */
+enum encoding {
+	ENCODING_AUTO,
+	ENCODING_LINEAR, /* one nft rule for each way to match */
+	ENCODING_HASHES, /* hashes by prefix length */
+	ENCODING_BOXES,  /* sets of concatenated ranges */
+	ENCODING_PORTS,  /* a map of ports to chains, and these as hashes */
+	ENCODING_CHAINS, /* hashes of networks to chains */
+};
+#define ENCODINGS 6
+extern const char *const encoding_names[ENCODINGS];
+
 /*
  * The ruleset of a policy.  0; 1 when something in the policy cannot be enforced yet (diagnostics say what and where);
  * -ENOMEM.
  */
 int policy_lower(void *ctx, const struct policy *policy, const char *table, struct diagnostics *diagnostics, struct ruleset **out);
+int policy_lower_as(void *ctx, const struct policy *policy, const char *table, enum encoding encoding, struct diagnostics *diagnostics,
+	struct ruleset **out);
 
 /* The same as `nft -f` reads it: a script that makes the table from nothing. NULL: out of memory. */
 char *ruleset_text(void *ctx, const struct ruleset *ruleset);

@@ -2,10 +2,10 @@
  * Random policies, random real packets: what the kernel does must be what portpolicy says, and what a naive evaluator says that
  * walks the rules one by one.
  *
- *   packets [--policies N] [--packets M] [--seed S] [--seconds T]
+ *   packets [--policies N] [--packets M] [--seed S] [--seconds T] [--encoding KIND]
  *
  * M packets in all, over N policies; policy i of a run is made from seed S + i, so that one policy alone is run again with
- * `--policies 1 --seed S+i`.  Everything happens in a network namespace of the program's own.
+ * `--policies 1 --seed S+i`.  Without --encoding the policies take turns at all of them, by their seeds.  Everything happens in a network namespace of the program's own.
  */
 #include "tests/netns/lib/trial.h"
 #include <errno.h>
@@ -21,6 +21,7 @@ struct plan {
 	size_t policies, packets;
 	uint64_t seed;
 	double seconds;
+	int encoding; /* -1: all in turn */
 };
 
 struct tally {
@@ -36,14 +37,23 @@ static double now(void)
 
 static int usage(void)
 {
-	fputs("usage: packets [--policies N] [--packets M] [--seed S] [--seconds T]\n", stderr);
+	fputs("usage: packets [--policies N] [--packets M] [--seed S] [--seconds T] [--encoding KIND]\n", stderr);
 	return 2;
+}
+
+static int encoding_named(const char *word)
+{
+	for (int i = 0; i < ENCODINGS; i++)
+		if (!strcmp(word, encoding_names[i]))
+			return i;
+	return -1;
 }
 
 static int read_plan(int count, char **words, struct plan *plan)
 {
 	static const struct option options[] = {{"policies", required_argument, NULL, 'n'}, {"packets", required_argument, NULL, 'm'},
-		{"seed", required_argument, NULL, 's'}, {"seconds", required_argument, NULL, 't'}, {0}};
+		{"seed", required_argument, NULL, 's'}, {"seconds", required_argument, NULL, 't'},
+		{"encoding", required_argument, NULL, 'e'}, {0}};
 	for (int option; (option = getopt_long(count, words, "", options, NULL)) != -1;) {
 		if (option == 'n')
 			plan->policies = strtoul(optarg, NULL, 0);
@@ -53,6 +63,8 @@ static int read_plan(int count, char **words, struct plan *plan)
 			plan->seed = strtoull(optarg, NULL, 0);
 		else if (option == 't')
 			plan->seconds = strtod(optarg, NULL);
+		else if (option == 'e' && (plan->encoding = encoding_named(optarg)) >= 0)
+			continue;
 		else
 			return usage();
 	}
@@ -93,7 +105,8 @@ static int run(void *ctx, struct laboratory *laboratory, const struct plan *plan
 		if (plan->seconds > 0 && now() > end)
 			break;
 		void *inner = talloc_new(ctx);
-		laboratory->read_with_nft = i % 10 == 0;
+		laboratory->read_with_nft = i % 11 == 0;
+		laboratory->encoding = plan->encoding < 0 ? (enum encoding)((plan->seed + i) % ENCODINGS) : (enum encoding)plan->encoding;
 		int error = run_policy(inner, laboratory, plan->seed + i, each, tally);
 		talloc_free(inner);
 		if (error) {
@@ -124,7 +137,7 @@ static void remove_directory(const char *directory)
 
 int main(int count, char **words)
 {
-	struct plan plan = {.policies = 400, .packets = 240000, .seed = 1, .seconds = 90};
+	struct plan plan = {.policies = 400, .packets = 240000, .seed = 1, .seconds = 90, .encoding = -1};
 	struct laboratory laboratory = {.directory = "/tmp/packets.XXXXXX"};
 	struct tally tally = {0};
 	if (read_plan(count, words, &plan))

@@ -78,7 +78,7 @@ static bool named(const struct model *model, enum step_kind kind, const char *na
 					return true;
 	for (size_t i = 0; i < model->set_count && kind == STEP_VERDICT; i++)
 		for (size_t k = 0; k < model->sets[i].element_count; k++)
-			if (model->sets[i].elements[k].chain && !strcmp(model->sets[i].elements[k].chain, name))
+			if (model->sets[i].elements[k].object && !strcmp(model->sets[i].elements[k].object, name))
 				return true;
 	return false;
 }
@@ -349,7 +349,7 @@ static void foreign_objects_go(void **state)
 	struct model *model = model_of(wanted_world.ctx, wanted);
 	const char *ours = wanted->chains[wanted->chain_count - 1].name;
 	struct element *member = talloc_zero(model, struct element);
-	*member = (struct element){.first = {6}, .last = {6}, .verdict = NFT_VERDICT_JUMP, .chain = "theirs"};
+	*member = (struct element){.first = {6}, .last = {6}, .verdict = NFT_VERDICT_JUMP, .object = "theirs"};
 	model->counters[model->counter_count++] = (struct counter){.name = "theirs"};
 	model->chains[model->chain_count++] = (struct chain){.name = "theirs"};
 	model->chains[model->chain_count++] = (struct chain){.name = "theirs too", .rules = rules, .count = 2};

@@ -120,6 +120,17 @@ static void lookups(void **state)
 			    .keys = {KEY_L4PROTO, KEY_IP6_SADDR, KEY_IP6_DADDR, KEY_TH_SPORT, KEY_TH_DPORT},
 			    .key_count = 5,
 			    .object = "m"});
+	CHECK(IPV4, {.kind = STEP_LOOKUP,
+			    .keys = {KEY_IP_SADDR, KEY_IP_DADDR, KEY_TH_DPORT},
+			    .key_count = 3,
+			    .masks = {0xff000000, 0, 0xfff0},
+			    .object = "s"});
+	CHECK(IPV6, {.kind = STEP_COUNT,
+			    .keys = {KEY_IP6_SADDR, KEY_L4PROTO},
+			    .key_count = 2,
+			    .masks = {U128_MAX << 64},
+			    .object = "lines"},
+		{.kind = STEP_VERDICT, .verdict = NFT_VERDICT_ACCEPT});
 	CHECK(IPV6, {.kind = STEP_METER,
 			    KEY1(KEY_IP6_SADDR),
 			    .mask = U128_MAX << 64,
@@ -297,8 +308,8 @@ static void check_set(const struct set *set)
 		const struct element *a = &set->elements[i], *b = &out.elements[i];
 		for (unsigned key = 0; key < set->key_count; key++)
 			assert_true(a->first[key] == b->first[key] && a->last[key] == b->last[key]);
-		if (set->kind == SET_MAP)
-			assert_true(a->verdict == b->verdict && (!a->chain || !strcmp(a->chain, b->chain)));
+		if (set->kind != SET_VALUES)
+			assert_true(a->verdict == b->verdict && (!a->object || !strcmp(a->object, b->object)));
 	}
 	talloc_free(pipe.ctx);
 }
@@ -349,10 +360,13 @@ static void maps(void **state)
 	(void)state;
 	CHECK_SET(.kind = SET_MAP, KEY1(KEY_TH_DPORT), .interval = true,
 		ELEMENTS({.first = {0}, .last = {21}, .verdict = NFT_VERDICT_DROP},
-			{.first = {22}, .last = {22}, .verdict = NFT_VERDICT_JUMP, .chain = "x"},
+			{.first = {22}, .last = {22}, .verdict = NFT_VERDICT_JUMP, .object = "x"},
 			{.first = {100}, .last = {65535}, .verdict = NFT_VERDICT_RETURN}));
 	CHECK_SET(.kind = SET_MAP, KEY1(KEY_L4PROTO),
-		ELEMENTS({.first = {6}, .last = {6}, .verdict = NFT_VERDICT_GOTO, .chain = "tcp"}));
+		ELEMENTS({.first = {6}, .last = {6}, .verdict = NFT_VERDICT_GOTO, .object = "tcp"}));
+	CHECK_SET(.kind = SET_COUNTERS, .keys = {KEY_IP_SADDR, KEY_TH_DPORT}, .key_count = 2, .interval = true,
+		ELEMENTS({.first = {0, 1}, .last = {9, 1}, .object = "a"}, {.first = {10, 0}, .last = {10, 9}, .object = "b"}));
+	CHECK_SET(.kind = SET_COUNTERS, KEY1(KEY_TH_DPORT), ELEMENTS({.first = {9}, .last = {9}, .object = "a"}));
 	CHECK_SET(.kind = SET_MAP, .keys = {KEY_NFPROTO, KEY_TH_DPORT}, .key_count = 2, .interval = true,
 		ELEMENTS({.first = {2, 0}, .last = {10, 65535}, .verdict = NFT_VERDICT_ACCEPT}));
 }

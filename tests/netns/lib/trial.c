@@ -23,6 +23,7 @@ struct policy_in_force {
 	struct decision *decision;
 	struct kernel *kernel;
 	struct ruleset *wanted;
+	enum encoding encoding;
 	uint64_t *hits;                    /* expected, a rule */
 	uint64_t default_hits[DIRECTIONS]; /* expected */
 };
@@ -77,7 +78,7 @@ static int load(void *ctx, const char *path, struct policy_in_force *force, stru
 		complain_of_diagnostics(trial, "policy_load refuses a right policy", diagnostics);
 		return 0;
 	}
-	error = error ?: policy_lower(ctx, force->policy, TABLE, diagnostics, &force->wanted);
+	error = error ?: policy_lower_as(ctx, force->policy, TABLE, force->encoding, diagnostics, &force->wanted);
 	if (error == 1)
 		complain_of_diagnostics(trial, "policy_lower refuses a policy", diagnostics);
 	return error < 0 ? error : decision_new(ctx, force->policy, &force->decision);
@@ -363,7 +364,7 @@ static char *time_passes(void *ctx, const struct ruleset *wanted)
 static int hold(void *ctx, const struct laboratory *laboratory, const struct model *model, const struct probe *probes, size_t count,
 	struct trial *trial)
 {
-	struct policy_in_force force = {0};
+	struct policy_in_force force = {.encoding = laboratory->encoding};
 	struct observation *seen = talloc_zero_array(ctx, struct observation, count);
 	force.hits = talloc_zero_array(ctx, uint64_t, model->rule_count + 1);
 	if (!seen || !force.hits)

@@ -2,11 +2,13 @@
 #ifndef TESTS_NETNS_TRIAL_H
 #define TESTS_NETNS_TRIAL_H
 
+#include "portpolicy/ruleset.h"
 #include "tests/netns/lib/world.h"
 
 struct laboratory {
 	struct world_of_packets *world;
 	char directory[64];  /* of the policy and its lists */
+	enum encoding encoding;
 	bool read_with_nft;  /* `nft -c -f` reads the ruleset, too */
 };
 

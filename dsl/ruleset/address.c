@@ -1,0 +1,167 @@
+/*
+ * Is an address in a set?
+ *
+ * A few networks are a comparison or a set with ranges.  More than that are hashes by prefix length, or, where that is less,
+ * hashes of all that is not in the set, none of which may hold the address.  A long list keeps its name when it changes, so that a
+ * changed line changes just the members that differ.
+ */
+#include "dsl/ruleset/lowering.h"
+#include "dsl/ruleset/cost.h"
+#include "dsl/ruleset/prefix.h"
+#include <errno.h>
+#include <talloc.h>
+
+#define LONG_LIST 1000		 /* intervals */
+#define ELEMENTS_MAX (1 << 24)	 /* that a set may be written out to */
+
+struct address_hashes {
+	struct intervals values; /* whose they are */
+	enum key key;
+	struct address_test test;
+};
+
+static bool is_v4(enum key key)
+{
+	return key == KEY_IP_SADDR || key == KEY_IP_DADDR;
+}
+
+static const struct address_hashes *known_hashes(const struct lowering *lowering, enum key key, struct intervals values)
+{
+	for (size_t i = 0; i < lowering->hashes_count; i++) {
+		const struct address_hashes *known = &lowering->hashes[i];
+		if (known->key == key && known->values.count == values.count &&
+			(known->values.at == values.at || intervals_equal(known->values, values)))
+			return known;
+	}
+	return NULL;
+}
+
+static int remember(struct lowering *lowering, const struct address_hashes *hashes)
+{
+	struct address_hashes *more =
+		talloc_realloc(lowering->ctx, lowering->hashes, struct address_hashes, lowering->hashes_count + 1);
+	if (!more)
+		return -ENOMEM;
+	more[lowering->hashes_count++] = *hashes;
+	lowering->hashes = more;
+	return 0;
+}
+
+static int test_with(struct lowering *lowering, size_t count, struct address_test *out)
+{
+	out->alternatives = talloc_zero_array(lowering->ctx, struct step, count);
+	return out->alternatives ? 0 : -ENOMEM;
+}
+
+static int ranges_test(
+	struct lowering *lowering, const struct rule *rule, enum key key, struct intervals values, struct address_test *out)
+{
+	struct phrase phrase = {0};
+	int error = say_set(
+		lowering, &phrase, is_v4(key) ? "v4" : "v6", key, values, (struct intervals){0}, &rule->span);
+	error = error ? error : test_with(lowering, 1, out);
+	if (error)
+		return error;
+	out->alternatives[out->count++] = phrase.steps[0];
+	return 0;
+}
+
+struct layout {
+	struct intervals values; /* written as hashes */
+	bool outside;		 /* they are what the set does not hold */
+	struct prefix_plan plan;
+	double cost;
+};
+
+static void lay_out(struct layout *layout, unsigned bits)
+{
+	struct prefix_counts counts = {{0}};
+	size_t elements = 0;
+	prefix_count(layout->values, bits, &counts);
+	prefix_choose(&counts, bits, &layout->plan);
+	layout->cost = layout->plan.cost;
+	for (unsigned i = 0; i <= bits; i++)
+		elements += layout->plan.elements[i];
+	if (elements > ELEMENTS_MAX)
+		layout->cost = 1e9;
+}
+
+static const char *hash_name(struct lowering *lowering, const struct rule *rule, enum key key, bool outside, unsigned length)
+{
+	bool source = key == KEY_IP_SADDR || key == KEY_IP6_SADDR;
+	return talloc_asprintf(lowering->ctx, "%s-%s-%s%s-%u", is_v4(key) ? "v4" : "v6", rule->id, source ? "from" : "to",
+		outside ? "-not" : "", length);
+}
+
+static int add_hash(struct lowering *lowering, const struct rule *rule, enum key key, const struct layout *layout,
+	unsigned length, struct address_test *out)
+{
+	unsigned bits = is_v4(key) ? 32 : 128;
+	struct intervals networks;
+	const char *name;
+	int error = prefix_networks(lowering->ctx, layout->values, bits, &layout->plan, length, &networks);
+	if (!error && layout->values.count >= LONG_LIST) {
+		name = hash_name(lowering, rule, key, layout->outside, length);
+		error = name ? set_add(lowering, &(struct set){.name = name,
+							 .keys = {key},
+							 .key_count = 1,
+							 .values = networks,
+							 .origin = &rule->span})
+			     : -ENOMEM;
+	} else if (!error) {
+		error = set_hashed(lowering, is_v4(key) ? "v4" : "v6", key, networks, &rule->span, &name);
+	}
+	out->alternatives[out->count++] = (struct step){.kind = STEP_LOOKUP,
+		.keys = {key},
+		.key_count = 1,
+		.masks = {length < bits ? prefix_mask(length, bits) : 0},
+		.object = name,
+		.negated = layout->outside};
+	return error;
+}
+
+static int hashes_test(struct lowering *lowering, const struct rule *rule, enum key key, const struct layout *layout,
+	struct address_test *out)
+{
+	int error = test_with(lowering, PREFIX_BITS_MAX + 1, out);
+	for (unsigned length = PREFIX_BITS_MAX; length > 0 && !error; length--)
+		if (layout->plan.elements[length])
+			error = add_hash(lowering, rule, key, layout, length, out);
+	out->all = layout->outside;
+	return error;
+}
+
+static int choose_test(
+	struct lowering *lowering, const struct rule *rule, enum key key, struct intervals values, struct address_test *out)
+{
+	static const struct interval v4_range[] = {{0, 0xffffffff}}, v6_range[] = {{0, U128_MAX}};
+	unsigned bits = is_v4(key) ? 32 : 128;
+	struct layout inside = {.values = values}, outside = {.outside = true};
+	bool forced = lowering->encoding != ENCODING_AUTO && lowering->encoding != ENCODING_LINEAR;
+	double ranges = forced ? 1e9 : COST_RULE + cost_tree(values.count);
+	int error = intervals_subtract(
+		lowering->ctx, (struct intervals){is_v4(key) ? v4_range : v6_range, 1}, values, &outside.values);
+	if (error)
+		return error;
+	lay_out(&inside, bits);
+	lay_out(&outside, bits);
+	const struct layout *best = outside.cost < inside.cost ? &outside : &inside;
+	if (lowering->encoding == ENCODING_LINEAR || ranges <= best->cost)
+		return ranges_test(lowering, rule, key, values, out);
+	return hashes_test(lowering, rule, key, best, out);
+}
+
+int address_test(
+	struct lowering *lowering, const struct rule *rule, enum key key, struct intervals values, struct address_test *out)
+{
+	*out = (struct address_test){0};
+	if (values.count == 1)
+		return ranges_test(lowering, rule, key, values, out);
+	const struct address_hashes *known = known_hashes(lowering, key, values);
+	if (known) {
+		*out = known->test;
+		return 0;
+	}
+	int error = choose_test(lowering, rule, key, values, out);
+	return error ? error : remember(lowering, &(struct address_hashes){values, key, *out});
+}

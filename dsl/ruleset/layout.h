@@ -1,0 +1,30 @@
+/*
+ * What plan.c and the files of single layouts share.
+ */
+#ifndef PORTPOLICY_LAYOUT_H
+#define PORTPOLICY_LAYOUT_H
+
+#include "dsl/ruleset/encoding.h"
+
+struct planner {
+	void *ctx;
+	enum encoding encoding;
+};
+
+/* All: 0 or -ENOMEM; *out NULL: it cannot be done so, or only at great cost. Plans are of the planner's context, with all below them. */
+int plan_best(struct planner *planner, const struct uses *uses, unsigned depth, struct plan **out); /* always one */
+/* Of uses with the same keys: */
+int plan_hashes(void *ctx, const struct uses *uses, struct plan **out);
+int plan_boxes(void *ctx, const struct uses *uses, bool forced, struct plan **out);
+int plan_chains(struct planner *planner, const struct uses *uses, enum dimension dimension, unsigned depth, struct plan **out);
+/* Of uses that all name ports: */
+int plan_ports(struct planner *planner, const struct uses *uses, unsigned depth, struct plan **out);
+
+struct plan *plan_new(void *ctx, enum plan_kind kind);
+int uses_copy(void *ctx, const struct uses *from, struct uses *out);
+unsigned closed_dimensions(const struct atom *atom); /* as bits */
+/* The atom as a box of `use`, or a copy of it that may be changed. NULL: out of memory. */
+struct atom *atom_copy(void *ctx, const struct atom *atom);
+void atom_open_up(struct atom *atom, enum dimension dimension);
+
+#endif
