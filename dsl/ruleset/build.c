@@ -116,7 +116,8 @@ static const char *known_set(const struct lowering *lowering, const struct set *
 static int add_content(struct lowering *lowering, const char *prefix, struct set set, const char **name)
 {
 	struct sha256_ctx hash;
-	uint32_t head = (uint32_t)set.keys[0] << 1 | set.interval;
+	bool hashed = !set.interval && !written_out(set.keys[0], set.values);
+	uint32_t head = (uint32_t)set.keys[0] | (hashed ? 1u << 16 : 0);
 	*name = known_set(lowering, &set);
 	if (*name)
 		return 0;

@@ -188,8 +188,9 @@ static struct step look_up(const struct atom *atom, const struct lengths *length
 		bool alone = ranges && d == DIMENSION_PROTOCOL && step.key_count < 2; /* ranges side by side are two keys at least */
 		if (atom_open(atom, d) ? !alone : d == DIMENSION_PROTOCOL && atom->types && !alone)
 			continue;
-		if (lengths && lengths->of[d] < bits)
-			step.masks[step.key_count] = prefix_mask(lengths->of[d], bits);
+		if (lengths && lengths->of[d] < bits) /* a type is the lower half of what could be a port */
+			step.masks[step.key_count] =
+				prefix_mask(lengths->of[d], bits) & (d == DIMENSION_SERVICE && atom->types ? 0xff : U128_MAX);
 		step.keys[step.key_count++] = key_of(d, atom);
 	}
 	return step;

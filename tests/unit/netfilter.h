@@ -157,15 +157,52 @@ static const struct chain *chain_named(const struct ruleset *ruleset, const char
 	return NULL;
 }
 
-static bool in_set(const struct set *set, u128 value)
+static bool holds(const struct set *set, const struct element *element, const u128 *values)
 {
-	for (size_t i = 0; i < set->element_count; i++)
-		if (value >= set->elements[i].first[0] && value <= set->elements[i].last[0])
-			return true;
-	return intervals_contain(set->values, value);
+	for (unsigned i = 0; i < set->key_count; i++)
+		if (values[i] < element->first[i] || values[i] > element->last[i])
+			return false;
+	return true;
 }
 
-static bool test_value(const struct run *run, const struct step *step, u128 value)
+/* The member that holds the values; no two do. */
+static const struct element *member_of(const struct set *set, const u128 *values)
+{
+	const struct element *found = NULL;
+	for (size_t i = 0; i < set->element_count; i++)
+		if (holds(set, &set->elements[i], values)) {
+			assert_null(found);
+			found = &set->elements[i];
+		}
+	return found;
+}
+
+/* What a look-up looks at. False: the packet has no such thing. */
+static bool read_keys(struct run *run, const struct step *step, u128 *values)
+{
+	bool family = run->family, protocol = run->protocol, read = true;
+	for (unsigned i = 0; i < step->key_count; i++) {
+		run->protocol |= step->keys[i] == KEY_L4PROTO;
+		for (unsigned k = i; k < step->key_count; k++)
+			run->protocol |= step->keys[k] == KEY_L4PROTO; /* a key beside it fits with the protocol only */
+		bool port = step->keys[i] == KEY_TH_SPORT || step->keys[i] == KEY_TH_DPORT;
+		if (port && run->protocol && !protocol && !has_ports(run->sent->protocol))
+			values[i] = 0;
+		else
+			read = read && read_key(run, step->keys[i], &values[i]);
+		values[i] = step->masks[i] ? values[i] & step->masks[i] : values[i];
+	}
+	run->family = family;
+	run->protocol = protocol;
+	return read;
+}
+
+static bool in_set(const struct set *set, const u128 *values)
+{
+	return member_of(set, values) || (set->key_count == 1 && intervals_contain(set->values, values[0]));
+}
+
+static bool test_value(const struct step *step, u128 value)
 {
 	bool found = false;
 	int unread = 8 * (INTERFACE_NAME_MAX - (int)step->length);
@@ -175,8 +212,6 @@ static bool test_value(const struct run *run, const struct step *step, u128 valu
 		found = value >= step->first && value <= step->last;
 	else if (step->kind == STEP_PREFIX)
 		found = value >> unread == step->first >> unread;
-	else
-		found = in_set(set_named(run->ruleset, step->object), value);
 	return found != step->negated;
 }
 
@@ -184,13 +219,27 @@ static bool test_value(const struct run *run, const struct step *step, u128 valu
 static bool take_step(struct run *run, const struct step *step)
 {
 	struct fate *fate = run->fate;
-	u128 value = 0;
+	u128 value = 0, values[KEYS_MAX];
+	const struct element *member;
 	switch (step->kind) {
+	case STEP_LOOKUP:
+		if (!read_keys(run, step, values))
+			return false;
+		if (in_set(set_named(run->ruleset, step->object), values) == step->negated)
+			return false;
+		run->protocol |= step->keys[0] == KEY_L4PROTO;
+		return true;
+	case STEP_COUNT:
+		assert_int_equal(set_named(run->ruleset, step->object)->kind, SET_COUNTERS);
+		member = read_keys(run, step, values) ? member_of(set_named(run->ruleset, step->object), values) : NULL;
+		assert_true(fate->counter_count < MARKS);
+		if (member)
+			fate->counters[fate->counter_count++] = member->object;
+		return member;
 	case STEP_COMPARE:
 	case STEP_RANGE:
 	case STEP_PREFIX:
-	case STEP_LOOKUP:
-		if (!read_key(run, step->keys[0], &value) || !test_value(run, step, value))
+		if (!read_key(run, step->keys[0], &value) || !test_value(step, value))
 			return false;
 		run->family |= step->keys[0] == KEY_NFPROTO;
 		run->protocol |= step->keys[0] == KEY_L4PROTO;
