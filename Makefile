@@ -34,7 +34,9 @@ MAIN := $(BUILD)/agent/cli/main.o
 UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/property/*.c))
 NETNS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/netns/*.c))
 NETNS_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/netns/lib/*.c))
-TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/netns/*.c tests/fuzz/*.c tests/kernels/*.c))
+BENCH := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/bench/*.c))
+BENCH_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench/lib/*.c))
+TOOLS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/netns/*.c tests/fuzz/*.c tests/kernels/*.c tests/bench/*.c))
 
 all: $(BUILD)/portpolicy
 
@@ -66,6 +68,7 @@ $(BUILD)/gen/iana.c: dsl/language/iana.awk dsl/language/iana-services.txt
 	LC_ALL=C awk -f dsl/language/iana.awk dsl/language/iana-services.txt >$@.new && mv $@.new $@
 
 $(NETNS): $(NETNS_LIB)
+$(BENCH): $(BENCH_LIB) $(NETNS_LIB)
 
 $(UNITS) $(TOOLS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libportpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(TEST_LDLIBS)
@@ -109,4 +112,4 @@ clean:
 .PHONY: all generated tools set-up test demo golden test-packets test-kernels test-sanitize test-valgrind clean
 .SECONDARY:
 
--include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d)
+-include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d) $(BENCH_LIB:.o=.d)

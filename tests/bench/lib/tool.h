@@ -1,0 +1,35 @@
+/*
+ * The tools that are compared, each told the same filter set in its own words and loaded into a lane as its users load it.
+ */
+#ifndef TESTS_BENCH_TOOL_H
+#define TESTS_BENCH_TOOL_H
+
+#include "portpolicy/ruleset.h"
+#include "tests/bench/lib/filter.h"
+#include "tests/bench/lib/lane.h"
+
+enum tool {
+	TOOL_NOTHING,	 /* no rules */
+	TOOL_STATE,	 /* conntrack's verdict on established and invalid; the rest passes: "ct-only" */
+	TOOL_STATE_DROP, /* the same, and the rest is dropped: what a miss is compared to */
+	TOOL_PORTPOLICY,
+	TOOL_NFT,   /* one rule for each filter */
+	TOOL_NFT_O, /* the same through nft --optimize */
+};
+#define TOOLS 6
+extern const char *const tool_names[TOOLS];
+
+struct bench {
+	const char *portpolicy; /* the program */
+	const char *directory;	/* for files, removed with what is in it */
+};
+
+/* Loads the set, to be judged in the lane's direction.  0; 1: the tool failed (it said why on standard error); a negative errno.
+ */
+int tool_load(const struct bench *bench, const struct lane *lane, enum tool tool, enum encoding encoding, struct filters filters);
+
+/* dialect.c: the set as text. */
+void write_policy(FILE *stream, struct filters filters, enum way way);
+void write_nft(FILE *stream, struct filters filters, enum way way);
+
+#endif
