@@ -12,7 +12,7 @@
 #define SERVICES 30
 #define TRIES 10000
 
-const char *const shape_names[SHAPES] = {"tuples", "tuples6", "networks", "ranges"};
+const char *const shape_names[SHAPES] = {"tuples", "tuples6", "networks", "ranges", "acl", "fw", "ipc"};
 
 static const struct ports any_port = {0, 65535};
 
@@ -137,8 +137,8 @@ int filters_make(void *ctx, enum shape shape, enum way way, size_t count, uint64
 	if (!all || !table)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count;) {
-		all[i] = plain_filter(&random, shape);
-		if (way == WAY_OUT)
+		all[i] = shape < SHAPE_ACL ? plain_filter(&random, shape) : classbench_filter(&random, shape, count);
+		if (way == WAY_OUT && shape < SHAPE_ACL)
 			turn(&all[i]);
 		i += note_new(table, room - 1, all, i);
 	}

@@ -33,8 +33,11 @@ enum shape {
 	SHAPE_TUPLES6,	/* the same in IPv6 */
 	SHAPE_NETWORKS, /* source network of 15 lengths . protocol . one of 30 ports */
 	SHAPE_RANGES,	/* source network . protocol . range of ports */
+	SHAPE_ACL,	/* five fields, as ClassBench has seen them in access lists, firewalls and IP chains */
+	SHAPE_FW,
+	SHAPE_IPC,
 };
-#define SHAPES 4
+#define SHAPES 7
 extern const char *const shape_names[SHAPES];
 
 /* `count` different filters, the same for the same seed; the plain shapes tell packets by their far end.  0 or -ENOMEM. */
@@ -44,5 +47,8 @@ bool filter_matches(const struct filter *filter, const struct probe *probe);
  * matches. */
 int filters_hits(struct random *random, struct filters filters, enum way way, struct probe *probes, size_t count);
 int filters_misses(struct random *random, struct filters filters, enum way way, struct probe *probes, size_t count);
+
+/* classbench.c: one filter of SHAPE_ACL, SHAPE_FW or SHAPE_IPC, of a set of `count`. */
+struct filter classbench_filter(struct random *random, enum shape shape, size_t count);
 
 #endif

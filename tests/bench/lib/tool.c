@@ -32,7 +32,7 @@ static int load(const struct bench *bench, const struct lane *lane, const char *
 {
 	int status = lane_run(lane, "(%s) >'%s/log' 2>&1 </dev/null", command, bench->directory);
 	if (status > 0)
-		lane_run(lane, "head -n 5 '%s/log' >&2", bench->directory);
+		lane_run(lane, "tail -n 5 '%s/log' >&2", bench->directory);
 	return status > 0 ? 1 : status;
 }
 
