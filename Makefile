@@ -68,7 +68,7 @@ $(BUILD)/gen/iana.c: dsl/language/iana.awk dsl/language/iana-services.txt
 	LC_ALL=C awk -f dsl/language/iana.awk dsl/language/iana-services.txt >$@.new && mv $@.new $@
 
 $(NETNS): $(NETNS_LIB)
-$(BENCH): $(BENCH_LIB) $(NETNS_LIB)
+$(BENCH) $(BUILD)/tests/unit/classbench: $(BENCH_LIB) $(NETNS_LIB)
 
 $(UNITS) $(TOOLS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libportpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(TEST_LDLIBS)
