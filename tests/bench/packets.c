@@ -124,7 +124,20 @@ static const char *candidate_name(const struct candidate *candidate)
 	return candidate->tool == TOOL_PORTPOLICY ? forced[candidate->encoding] : tool_names[candidate->tool];
 }
 
-/* A tool that cannot do it is said and left out. */
+/* A tool that cannot do it is told, with its last words, and left out. */
+static void tell_failure(const struct trial *trial, const struct candidate *candidate)
+{
+	char path[256], line[256] = "", last[256] = "";
+	snprintf(path, sizeof(path), "%s/log", trial->plan->bench.directory);
+	FILE *log = fopen(path, "re");
+	while (log && fgets(line, sizeof(line), log))
+		snprintf(last, sizeof(last), "%.*s", (int)strcspn(line, "\n"), line);
+	if (log)
+		fclose(log);
+	printf("# %s %s/%zu: %s failed: %s\n", way_names[trial->plan->way], shape_names[trial->shape], trial->filters.count,
+	       candidate_name(candidate), last);
+}
+
 static int open_lanes(struct trial *trial, void *ctx)
 {
 	const struct plan *plan = trial->plan;
@@ -134,12 +147,11 @@ static int open_lanes(struct trial *trial, void *ctx)
 		status = status ? status
 				: tool_load(&plan->bench, trial->lanes[i], candidate->tool, candidate->encoding, trial->filters);
 		if (status == 1) {
-			printf("# %s %s/%zu: %s failed\n", way_names[plan->way], shape_names[trial->shape], trial->filters.count,
-				candidate_name(candidate));
+			tell_failure(trial, candidate);
 			trial->lanes[i] = NULL;
-			status = 0;
+			continue;
 		}
-		status = status || !trial->lanes[i] ? status : lane_settle(trial->lanes[i]);
+		status = status ? status : lane_settle(trial->lanes[i]);
 		if (status)
 			return status;
 	}
@@ -244,8 +256,9 @@ int main(int count, char **words)
 		return 2;
 	snprintf(program, sizeof(program), "%s/portpolicy", getenv("BUILD") ? getenv("BUILD") : "build");
 	plan.bench.portpolicy = realpath(program, NULL);
-	if (!plan.bench.portpolicy) {
-		fprintf(stderr, "packets: %s: %s\n", program, strerror(errno));
+	plan.bench.scripts = realpath("tests/bench/tools", NULL);
+	if (!plan.bench.portpolicy || !plan.bench.scripts) {
+		fprintf(stderr, "packets: %s or tests/bench/tools: %s\n", program, strerror(errno));
 		return 2;
 	}
 	setlinebuf(stdout);

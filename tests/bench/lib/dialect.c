@@ -101,3 +101,90 @@ void write_nft(FILE *stream, struct filters filters, enum way way)
 				write_nft_rule(stream, &filters.at[i]);
 	fputs(" }\n}\n", stream);
 }
+
+static void write_option(FILE *stream, const char *option, int family, struct network network)
+{
+	if (!network.prefix)
+		return;
+	fputs(option, stream);
+	write_address(stream, family, network);
+}
+
+static void write_option_ports(FILE *stream, const char *option, struct ports ports)
+{
+	if (open_ports(ports))
+		return;
+	fputs(option, stream);
+	write_ports(stream, ports, ':');
+}
+
+void write_iptables(FILE *stream, struct filters filters, enum way way)
+{
+	(void)way;
+	for (size_t i = 0; i < filters.count; i++) {
+		const struct filter *filter = &filters.at[i];
+		if (filter->protocol)
+			fprintf(stream, "-p %s", protocol_word(filter->protocol));
+		write_option_ports(stream, " --sport ", filter->source_port);
+		write_option_ports(stream, " --dport ", filter->service);
+		write_option(stream, " -s ", filter->family, filter->source);
+		write_option(stream, " -d ", filter->family, filter->destination);
+		fputc('\n', stream);
+	}
+}
+
+static void write_rich_address(FILE *stream, const char *element, int family, struct network network)
+{
+	if (!network.prefix)
+		return;
+	fprintf(stream, "<%s address=\"", element);
+	write_address(stream, family, network);
+	fputs("\"/>", stream);
+}
+
+static void write_rich_port(FILE *stream, const char *element, int protocol, struct ports ports)
+{
+	if (open_ports(ports))
+		return;
+	fprintf(stream, "<%s protocol=\"%s\" port=\"", element, protocol_word(protocol));
+	write_ports(stream, ports, '-');
+	fputs("\"/>", stream);
+}
+
+void write_firewalld(FILE *stream, struct filters filters, enum way way)
+{
+	(void)way;
+	fputs("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<zone target=\"DROP\">\n<short>Public</short>\n", stream);
+	for (size_t i = 0; i < filters.count; i++) {
+		const struct filter *filter = &filters.at[i];
+		fprintf(stream, "<rule family=\"ipv%d\">", filter->family);
+		write_rich_address(stream, "source", filter->family, filter->source);
+		write_rich_address(stream, "destination", filter->family, filter->destination);
+		if (!open_ports(filter->service))
+			write_rich_port(stream, "port", filter->protocol, filter->service);
+		else if (filter->protocol)
+			fprintf(stream, "<protocol value=\"%s\"/>", protocol_word(filter->protocol));
+		fputs("<accept/></rule>\n", stream);
+	}
+	fputs("</zone>\n", stream);
+}
+
+void write_ferm(FILE *stream, struct filters filters, enum way way)
+{
+	static const char *const chains[WAYS] = {"INPUT", "OUTPUT", "FORWARD"};
+	fprintf(stream,
+		"domain ip table filter chain %s {\n policy DROP;\n mod state state INVALID DROP;\n"
+		" mod state state (ESTABLISHED RELATED) ACCEPT;\n",
+		chains[way]);
+	for (size_t i = 0; i < filters.count; i++) {
+		const struct filter *filter = &filters.at[i];
+		if (filter->protocol)
+			fprintf(stream, " proto %s", protocol_word(filter->protocol));
+		write_option(stream, " saddr ", filter->family, filter->source);
+		write_option(stream, " daddr ", filter->family, filter->destination);
+		write_option_ports(stream, " sport ", filter->source_port);
+		write_option_ports(stream, " dport ", filter->service);
+		fputs(" ACCEPT;\n", stream);
+	}
+	fputs("}\n", stream);
+}

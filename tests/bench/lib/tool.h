@@ -13,14 +13,19 @@ enum tool {
 	TOOL_STATE,	 /* conntrack's verdict on established and invalid; the rest passes: "ct-only" */
 	TOOL_STATE_DROP, /* the same, and the rest is dropped: what a miss is compared to */
 	TOOL_PORTPOLICY,
-	TOOL_NFT,   /* one rule for each filter */
-	TOOL_NFT_O, /* the same through nft --optimize */
+	TOOL_UNCOUNTED, /* what portpolicy compiles, without the hits of each line: what these cost */
+	TOOL_NFT,	/* one rule for each filter */
+	TOOL_NFT_O,	/* the same through nft --optimize */
+	TOOL_UFW,	/* tests/bench/tools */
+	TOOL_FIREWALLD,
+	TOOL_FERM,
 };
-#define TOOLS 6
+#define TOOLS 10
 extern const char *const tool_names[TOOLS];
 
 struct bench {
 	const char *portpolicy; /* the program */
+	const char *scripts;	/* tests/bench/tools */
 	const char *directory;	/* for files, removed with what is in it */
 };
 
@@ -31,5 +36,8 @@ int tool_load(const struct bench *bench, const struct lane *lane, enum tool tool
 /* dialect.c: the set as text. */
 void write_policy(FILE *stream, struct filters filters, enum way way);
 void write_nft(FILE *stream, struct filters filters, enum way way);
+void write_iptables(FILE *stream, struct filters filters, enum way way);  /* a line for each filter: its matches alone */
+void write_firewalld(FILE *stream, struct filters filters, enum way way); /* a zone of rich rules, which have one port each */
+void write_ferm(FILE *stream, struct filters filters, enum way way);
 
 #endif
