@@ -22,6 +22,7 @@ static const char *change_word(enum change_kind kind)
 	case CHANGE_SET_DELETE: return "delete set";
 	case CHANGE_COUNTER_DELETE: return "delete counter";
 	case CHANGE_TABLE_DELETE: return "delete table";
+	case CHANGE_TABLE_WAKE: return "wake table";
 	}
 	return "";
 }

@@ -38,6 +38,7 @@ struct batch {
 	uint32_t *changes;	  /* of each message, the index of its change */
 	size_t change;		  /* being encoded */
 	uint32_t set_id;
+	bool persist; /* for a table that is added */
 };
 
 /* Room for one message of any length that we write, or NULL. */
@@ -116,13 +117,15 @@ static int batch_end(struct batch *batch)
 	return 0;
 }
 
-static int put_table(struct batch *batch, const char *name, bool add)
+static int put_table(struct batch *batch, const char *name, bool delete, uint32_t flags)
 {
 	struct nlmsghdr *message;
-	int status = batch_start_message(batch, add ? NFT_MSG_NEWTABLE : NFT_MSG_DELTABLE, add ? NLM_F_CREATE : 0, &message);
+	int status = batch_start_message(batch, delete ? NFT_MSG_DELTABLE : NFT_MSG_NEWTABLE, delete ? 0 : NLM_F_CREATE, &message);
 	if (status)
 		return status;
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, name);
+	if (!delete)
+		mnl_attr_put_u32(message, NFTA_TABLE_FLAGS, htonl(flags));
 	batch_end_message(batch, message);
 	return 0;
 }
@@ -259,14 +262,23 @@ static const char *change_name(const struct change *change)
 	return change->chain ? change->chain->name : "";
 }
 
-static int put_change(struct batch *batch, const char *table, const struct change *change)
+static uint32_t standing_flags(const struct changes *changes)
 {
+	return (changes->persist ? TABLE_PERSIST : 0) | (changes->owned ? NFT_TABLE_F_OWNER : 0);
+}
+
+static int put_change(struct batch *batch, const struct changes *changes, const struct change *change)
+{
+	const char *table = changes->table;
 	if (strlen(change_name(change)) > 255)
 		return -ENAMETOOLONG;
 	switch (change->kind) {
-	case CHANGE_TABLE_ADD:
+	case CHANGE_TABLE_ADD: /* persistent from the start: a plain table can never have an owner */
+		return put_table(batch, table, false, batch->persist ? TABLE_PERSIST : 0);
+	case CHANGE_TABLE_WAKE:
+		return put_table(batch, table, false, standing_flags(changes));
 	case CHANGE_TABLE_DELETE:
-		return put_table(batch, table, change->kind == CHANGE_TABLE_ADD);
+		return put_table(batch, table, true, 0);
 	case CHANGE_COUNTER_ADD:
 	case CHANGE_COUNTER_DELETE:
 		return put_counter(batch, table, change->counter, change->kind == CHANGE_COUNTER_ADD);
@@ -296,7 +308,7 @@ static int write_batch(struct batch *batch, const struct changes *changes, uint3
 	int status = strlen(changes->table) > 255 ? -ENAMETOOLONG : batch_begin(batch, generation);
 	for (size_t i = 0; !status && i < changes->count; i++) {
 		batch->change = i;
-		status = put_change(batch, changes->table, &changes->at[i]);
+		status = put_change(batch, changes, &changes->at[i]);
 		if (status && status != -ENOMEM) {
 			*refusal = (struct refusal){.error = -status, .change = &changes->at[i]};
 			return 1;
@@ -389,21 +401,40 @@ static int send_and_judge(
 	return after != before ? 0 : -ETIMEDOUT;
 }
 
-int kernel_commit(struct kernel *kernel, const struct changes *changes, uint32_t generation, struct refusal *refusal)
+static int commit_once(struct kernel *kernel, const struct changes *changes, uint32_t generation, struct refusal *refusal)
 {
 	uint32_t before = generation;
-	*refusal = (struct refusal){0};
-	if (!changes->count)
-		return 0;
 	int status = generation ? 0 : kernel_generation(kernel, &before);
 	struct batch *batch = status ? NULL : talloc_zero(NULL, struct batch);
 	if (!batch)
 		return status ? status : -ENOMEM;
 	batch->first = kernel->sequence + 1;
+	batch->persist = kernel->persist;
 	status = write_batch(batch, changes, generation, refusal);
 	kernel->sequence += batch->messages;
 	if (!status)
 		status = send_and_judge(kernel, batch, changes, before, refusal);
 	talloc_free(batch);
+	return status;
+}
+
+/* Kernels before 6.9 do not know the flag that makes a table outlive its owner. */
+static bool lacks_persist(const struct kernel *kernel, const struct refusal *refusal)
+{
+	return kernel->persist && refusal->change && refusal->change->kind == CHANGE_TABLE_ADD &&
+	       (refusal->error == EOPNOTSUPP || refusal->error == EINVAL);
+}
+
+int kernel_commit(struct kernel *kernel, const struct changes *changes, uint32_t generation, struct refusal *refusal)
+{
+	*refusal = (struct refusal){0};
+	if (!changes->count)
+		return 0;
+	int status = commit_once(kernel, changes, generation, refusal);
+	if (status == 1 && lacks_persist(kernel, refusal)) {
+		kernel->persist = false;
+		*refusal = (struct refusal){0};
+		status = commit_once(kernel, changes, generation, refusal);
+	}
 	return status;
 }

@@ -36,7 +36,8 @@ struct dump {
 	struct set *sets;
 	struct counter *counters;
 	size_t chain_count, rule_count, set_count, counter_count, last_chain;
-	bool dormant;
+	bool dormant, persist;
+	uint32_t owner;
 };
 
 static void *grown(void *ctx, void *array, size_t count, size_t size)
@@ -73,8 +74,13 @@ static int take_table(const struct nlmsghdr *message, void *data)
 	struct nftnl_table *table = nftnl_table_alloc();
 	if (!table)
 		return -ENOMEM;
-	if (nftnl_table_nlmsg_parse(message, table) >= 0)
-		dump->dormant = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS) & NFT_TABLE_F_DORMANT;
+	if (nftnl_table_nlmsg_parse(message, table) >= 0) {
+		uint32_t flags = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS);
+		dump->dormant = flags & NFT_TABLE_F_DORMANT;
+		dump->persist = flags & TABLE_PERSIST;
+		if (flags & NFT_TABLE_F_OWNER)
+			dump->owner = nftnl_table_get_u32(table, NFTNL_TABLE_OWNER);
+	}
 	nftnl_table_free(table);
 	return 0;
 }
@@ -113,7 +119,7 @@ static int fill_chain(struct dump *dump, const struct nftnl_chain *from)
 	*chain = (struct chain){
 		.name = talloc_strdup(dump->ctx, nftnl_chain_get_str(from, NFTNL_CHAIN_NAME)), .hook = chain_hook_of(from)};
 	chain->policy_drop = base && nftnl_chain_get_u32(from, NFTNL_CHAIN_POLICY) == NF_DROP;
-	chain->foreign = !chain_is_ours(from, chain->hook) || (base && dump->dormant);
+	chain->foreign = !chain_is_ours(from, chain->hook);
 	return chain->name ? 0 : -ENOMEM;
 }
 
@@ -339,6 +345,9 @@ static int assemble(struct dump *dump, struct ruleset *out)
 	talloc_free(dump->rules);
 	*out = (struct ruleset){.table = out->table,
 		.exists = true,
+		.dormant = dump->dormant,
+		.persist = dump->persist,
+		.owner = dump->owner,
 		.chains = dump->chains,
 		.chain_count = dump->chain_count,
 		.sets = dump->sets,
@@ -348,42 +357,61 @@ static int assemble(struct dump *dump, struct ruleset *out)
 	return status;
 }
 
-/* One try.  1: somebody committed meanwhile. */
-static int dump_once(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint32_t *generation)
+static int read_table(struct dump *dump, struct ruleset *ruleset)
 {
-	uint32_t after;
+	int status = read_all(dump);
+	return status ? status : assemble(dump, ruleset);
+}
+
+int kernel_look(struct kernel *kernel, const char *table, struct table_state *out)
+{
+	struct dump dump = {.kernel = kernel, .table = table};
+	*out = (struct table_state){0};
+	int status = kernel_generation(kernel, &out->generation);
+	if (!status)
+		status = ask(&dump, NFT_MSG_GETTABLE, NFTA_TABLE_NAME, false, take_table);
+	out->exists = !status;
+	out->dormant = dump.dormant;
+	out->persist = dump.persist;
+	out->owner = dump.owner;
+	return status == -ENOENT ? 0 : status;
+}
+
+int kernel_dump_once(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint32_t *before, uint32_t *after)
+{
 	struct ruleset *ruleset = talloc_zero(ctx, struct ruleset);
 	struct dump dump = {.ctx = ruleset, .kernel = kernel, .table = table};
 	if (!ruleset || !(ruleset->table = talloc_strdup(ruleset, table)))
 		return -ENOMEM;
-	int status = kernel_generation(kernel, generation), read = 0, again;
-	if (status)
-		return status;
-	read = read_all(&dump);
-	if (read == -ENOMEM || read == -EPERM || read == -ETIMEDOUT)
-		return read;
-	again = kernel_generation(kernel, &after);
-	if (again || after != *generation || read == -EINTR)
-		return again ? again : 1;
-	if (read < 0)
-		return read;
-	status = read ? 0 : assemble(&dump, ruleset);
-	*out = ruleset;
+	int status = strlen(table) > 255 ? -ENAMETOOLONG : kernel_generation(kernel, before), read = 0;
+	if (!status) {
+		read = read_table(&dump, ruleset);
+		status = read == -ENOMEM || read == -EPERM || read == -ETIMEDOUT ? read : kernel_generation(kernel, after);
+	}
+	if (!status && (*after != *before || read == -EINTR))
+		status = read < 0 ? -EAGAIN : 1;
+	else if (!status && read < 0)
+		status = read;
+	if (status < 0)
+		talloc_free(ruleset);
+	else
+		*out = ruleset;
 	return status;
 }
 
 int kernel_dump(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint32_t *generation)
 {
-	struct ruleset *ruleset = NULL;
-	int status = strlen(table) > 255 ? -ENAMETOOLONG : 1;
-	for (unsigned i = 0; status == 1 && i < DUMP_TRIES; i++) {
-		void *scratch = talloc_new(NULL);
+	struct ruleset *ruleset;
+	uint32_t after;
+	int status = 1;
+	for (unsigned i = 0; (status == 1 || status == -EAGAIN) && i < DUMP_TRIES; i++) {
 		if (i > 3)
 			usleep(1000 * i);
-		status = scratch ? dump_once(scratch, kernel, table, &ruleset, generation) : -ENOMEM;
+		status = kernel_dump_once(ctx, kernel, table, &ruleset, generation, &after);
 		if (!status)
-			*out = talloc_steal(ctx, ruleset);
-		talloc_free(scratch);
+			*out = ruleset;
+		else if (status == 1)
+			talloc_free(ruleset);
 	}
 	return status == 1 ? -EAGAIN : status;
 }

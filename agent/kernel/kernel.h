@@ -11,6 +11,8 @@ struct nftnl_rule;
 struct nftnl_set;
 struct mnl_socket;
 
+#define TABLE_PERSIST 4 /* NFT_TABLE_F_PERSIST, which the headers of Debian 12 do not know */
+
 #define MESSAGE_ROOM (64 * 1024)  /* no message of ours is longer */
 #define RECEIVE_ROOM (128 * 1024) /* no answer of the kernel is longer */
 #define RULE_STEPS_MAX 120	  /* expressions that the kernel takes in a rule: 128 */
@@ -19,6 +21,7 @@ struct kernel {
 	struct mnl_socket *socket;
 	uint32_t sequence;
 	uint8_t *buffer; /* RECEIVE_ROOM */
+	bool persist; /* tables that it makes are to outlive an owner; no longer when the host has refused it */
 };
 
 typedef int (*answer_handler)(const struct nlmsghdr *message, void *data); /* 0 or a negative errno, which ends it */
@@ -32,6 +35,7 @@ int kernel_generation(struct kernel *kernel, uint32_t *generation);
 /* One datagram; 0 bytes when nothing waits and `wait` is false.  -ENOBUFS: some answers are lost, others still wait. */
 int kernel_receive(struct kernel *kernel, bool wait, size_t *length);
 void kernel_force_send_buffer(struct kernel *kernel, size_t bytes);
+void kernel_force_receive_buffer(struct kernel *kernel, size_t bytes);
 
 /* keys.c: how the kernel holds each key */
 enum key_origin { ORIGIN_META, ORIGIN_CT, ORIGIN_PAYLOAD };

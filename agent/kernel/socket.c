@@ -40,6 +40,13 @@ void kernel_force_send_buffer(struct kernel *kernel, size_t bytes)
 	set_buffer(mnl_socket_get_fd(kernel->socket), SO_SNDBUFFORCE, SO_SNDBUF, bytes);
 }
 
+void kernel_force_receive_buffer(struct kernel *kernel, size_t bytes)
+{
+	set_buffer(mnl_socket_get_fd(kernel->socket), SO_RCVBUFFORCE, SO_RCVBUF, bytes);
+}
+
+uint32_t kernel_port(const struct kernel *kernel) { return mnl_socket_get_portid(kernel->socket); }
+
 static int prepare(struct kernel *kernel)
 {
 	int fd = mnl_socket_get_fd(kernel->socket), on = 1;

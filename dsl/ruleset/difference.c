@@ -109,6 +109,7 @@ struct differing {
 	struct change *changes;
 	size_t count;
 	bool rebuild; /* a set stands in the way that cannot be changed in place: all rules make room for it */
+	bool remake;  /* a base chain of ours is hooked in elsewhere: the table goes, and comes anew */
 };
 
 static int index_all(void *ctx, const struct ruleset *ruleset, struct indexes *out)
@@ -276,7 +277,10 @@ static const struct set *old_set(const struct differing *differing, const struct
 static int add_objects(struct differing *differing)
 {
 	const struct ruleset *wanted = differing->wanted;
-	int error = differing->observed->exists ? 0 : add(differing, (struct change){.kind = CHANGE_TABLE_ADD});
+	bool exists = differing->observed->exists;
+	int error = differing->remake ? add(differing, (struct change){.kind = CHANGE_TABLE_DELETE}) : 0;
+	if (!error && (differing->remake || !exists))
+		error = add(differing, (struct change){.kind = CHANGE_TABLE_ADD});
 	for (size_t i = 0; i < wanted->counter_count && !error; i++)
 		if (!find(&differing->old.counters, &wanted->counters[i]))
 			error = add(differing, (struct change){.kind = CHANGE_COUNTER_ADD, .counter = &wanted->counters[i]});
@@ -376,6 +380,10 @@ static int check(struct differing *differing, const char **problem)
 		const struct chain *new = &differing->wanted->chains[i], *old = find(&differing->old.chains, new);
 		if (!old || (old->hook == new->hook && !old->foreign))
 			continue;
+		if (differing->observed->ours) {
+			differing->remake = true;
+			return 0;
+		}
 		*problem = talloc_asprintf(differing->ctx, "the kernel has a table inet %s whose chain %s is not portpolicy's",
 			differing->wanted->table, new->name);
 		return *problem ? 1 : -ENOMEM;
@@ -385,6 +393,14 @@ static int check(struct differing *differing, const char **problem)
 		differing->rebuild |= old && (!set_alike(old, new) || !has_room(old, new));
 	}
 	return 0;
+}
+
+static void start_from_nothing(struct differing *differing)
+{
+	static const struct ruleset nothing;
+	differing->observed = &nothing;
+	differing->old = (struct indexes){0};
+	differing->rebuild = false;
 }
 
 int ruleset_difference(
@@ -397,6 +413,8 @@ int ruleset_difference(
 	int error = index_all(changes, observed, &differing.old);
 	error = error ? error : index_all(changes, wanted, &differing.new);
 	error = error ? error : check(&differing, problem);
+	if (!error && differing.remake)
+		start_from_nothing(&differing);
 	if (!error && differing.rebuild)
 		error = make_room(&differing);
 	error = error ? error : add_objects(&differing);
@@ -405,11 +423,17 @@ int ruleset_difference(
 		error = flush_rules(&differing);
 	error = error ? error : add_rules(&differing);
 	error = error ? error : remove_objects(&differing);
+	if (!error && differing.observed->dormant) /* last: the kernel takes no new base chain behind it (EINVAL) */
+		error = add(&differing, (struct change){.kind = CHANGE_TABLE_WAKE});
 	if (error < 0)
 		talloc_free(changes);
 	if (error)
 		return error;
-	*changes = (struct changes){.table = wanted->table, .at = differing.changes, .count = differing.count};
+	*changes = (struct changes){.table = wanted->table,
+		.persist = observed->persist,
+		.owned = observed->owner != 0,
+		.at = differing.changes,
+		.count = differing.count};
 	*out = changes;
 	return 0;
 }

@@ -16,6 +16,47 @@ int kernel_open(void *ctx, struct kernel **out);
 /* The table as it is, and the generation it belongs to (never 0).  Repeats until two generation reads agree, a bounded number of times: -EAGAIN. */
 int kernel_dump(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint32_t *generation);
 
+/*
+ * One try of the same: nobody is waited for.  1: others committed between *before and *after, so that *out may be a mixture of
+ * states where they touched the table.
+ */
+int kernel_dump_once(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint32_t *before, uint32_t *after);
+
+/* What can be known of the table without a dump. */
+struct table_state {
+	uint32_t generation;
+	bool exists, dormant, persist;
+	uint32_t owner; /* port id, or 0 */
+};
+int kernel_look(struct kernel *kernel, const char *table, struct table_state *out);
+
+/* Of this socket: what the kernel calls the author of its commits, and the owner of a table. */
+uint32_t kernel_port(const struct kernel *kernel);
+
+/* Tables that are made through this socket persist, so that they can be owned (Linux 6.9; where not, they are plain). */
+void kernel_make_persistent(struct kernel *kernel, bool persist);
+
+/*
+ * Makes this socket the owner of the table, which must be there and persist: from then on nobody else can change it, until
+ * the socket is closed (Linux 6.9).  It wakes a dormant table.  Returns 0 when a read-back has shown it; 1 when the kernel or the table does
+ * not have it; -EPERM when another socket owns it; or another negative errno.
+ */
+int kernel_own(struct kernel *kernel, const char *table);
+
+/* Other people's commits, and our own, as they are made. */
+struct kernel_watch;
+struct kernel_event {
+	uint32_t generation; /* that the commit made */
+	uint32_t port;       /* port id of the socket that committed */
+	uint32_t process;    /* its process, in the reader's pid namespace; 0: not told */
+	char program[32];    /* and what that runs */
+	bool touched;        /* the table we watch */
+};
+int kernel_watch_open(void *ctx, const char *table, struct kernel_watch **out);
+int kernel_watch_descriptor(const struct kernel_watch *watch); /* readable when events wait */
+/* 1: *event is the next commit; 0: nothing waits; -ENOBUFS: events are lost, the kernel must be looked at; or another negative errno. */
+int kernel_watch_next(struct kernel_watch *watch, struct kernel_event *event);
+
 struct refusal {
 	int error;                   /* positive errno from the kernel */
 	const struct change *change; /* the one at fault, or NULL when the batch as a whole was refused */

@@ -127,6 +127,10 @@ struct counter {
 struct ruleset {
 	const char *table; /* family inet */
 	bool exists;       /* of a dump: is there such a table? */
+	bool dormant;      /* of a dump: its chains are not asked */
+	bool persist;      /* of a dump: it outlives its owner, and can have one */
+	uint32_t owner;    /* of a dump: port id of the one socket that may change it; 0: none */
+	bool ours;         /* of a dump, set by who knows: what others have made of it is no reason to leave it alone */
 	const struct chain *chains; /* base chains first, then by name */
 	size_t chain_count;
 	const struct set *sets;
@@ -166,6 +170,7 @@ enum change_kind {
 	CHANGE_RULE_ADD,      /* at the end of the chain */
 	CHANGE_RULES_FLUSH,   /* all rules of the chain */
 	CHANGE_CHAIN_DELETE, CHANGE_SET_DELETE, CHANGE_COUNTER_DELETE, CHANGE_TABLE_DELETE,
+	CHANGE_TABLE_WAKE,    /* a dormant table's chains are asked again */
 };
 struct change {
 	enum change_kind kind;
@@ -176,12 +181,13 @@ struct change {
 };
 struct changes {
 	const char *table;
+	bool persist, owned; /* the table's flags, which stay */
 	const struct change *at;
 	size_t count;
 };
 /*
  * Base chains are never remade: one whose hook differs is an error of the host (1: `problem` says so; somebody else's table of
- * our name).  0, 1 or -ENOMEM.
+ * our name).  Unless the table is known to be ours: then it is made anew.  0, 1 or -ENOMEM.
  */
 int ruleset_difference(void *ctx, const struct ruleset *observed, const struct ruleset *wanted, struct changes **out, const char **problem);
 

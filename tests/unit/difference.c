@@ -14,13 +14,15 @@ struct model {
 	struct set sets[OBJECTS];
 	struct counter counters[OBJECTS];
 	size_t chain_count, set_count, counter_count;
-	bool exists;
+	bool exists, dormant, ours;
 };
 
 static struct ruleset as_ruleset(const struct model *model)
 {
 	return (struct ruleset){.table = "portpolicy",
 		.exists = model->exists,
+		.dormant = model->dormant,
+		.ours = model->ours,
 		.chains = model->chains,
 		.chain_count = model->chain_count,
 		.sets = model->sets,
@@ -200,7 +202,13 @@ static void carry_out(struct model *model, const struct change *change)
 		drop_counter(model, change->counter->name);
 		return;
 	case CHANGE_TABLE_DELETE:
-		break;
+		assert_true(model->exists);
+		model->exists = false;
+		model->chain_count = model->set_count = model->counter_count = 0;
+		return;
+	case CHANGE_TABLE_WAKE:
+		model->dormant = false;
+		return;
 	}
 	fail();
 }
@@ -464,6 +472,41 @@ static void somebody_elses_table(void **state)
 	CLOSE(wanted);
 }
 
+/* A table that is known to be ours is made anew where a base chain was hooked in elsewhere. */
+static void our_table_remade(void **state)
+{
+	(void)state;
+	LOWER(wanted, policy);
+	for (int way = 0; way < 2; way++) {
+		struct model *model = model_of(wanted_world.ctx, wanted);
+		model->ours = true;
+		if (way)
+			find_chain(model, "input")->foreign = true;
+		else
+			find_chain(model, "input")->hook = HOOK_OUTPUT;
+		const struct changes *changes = reach(model, wanted);
+		assert_int_equal(changes->at[0].kind, CHANGE_TABLE_DELETE);
+		assert_int_equal(find_chain(model, "input")->hook, HOOK_INPUT);
+		assert_false(find_chain(model, "input")->foreign);
+	}
+	CLOSE(wanted);
+}
+
+/* The kernel takes no base chain behind the change of the table's flags. */
+static void dormant_table_woken_last(void **state)
+{
+	(void)state;
+	LOWER(wanted, policy);
+	struct model *model = model_of(wanted_world.ctx, wanted);
+	model->dormant = true;
+	drop_chain(model, "output");
+	const struct changes *changes = reach(model, wanted);
+	assert_false(model->dormant);
+	assert_int_equal(count_of(changes, CHANGE_TABLE_WAKE), 1);
+	assert_int_equal(changes->at[changes->count - 1].kind, CHANGE_TABLE_WAKE);
+	CLOSE(wanted);
+}
+
 /* What a kernel says of the same rule: a mask of one bit is tested against zero. */
 static void rules_by_meaning(void **state)
 {
@@ -535,6 +578,8 @@ int main(void)
 		cmocka_unit_test(packets_own_their_members),
 		cmocka_unit_test(set_of_another_kind),
 		cmocka_unit_test(somebody_elses_table),
+		cmocka_unit_test(our_table_remade),
+		cmocka_unit_test(dormant_table_woken_last),
 		cmocka_unit_test(rules_by_meaning),
 		cmocka_unit_test(one_of_a_million),
 	};
