@@ -25,7 +25,7 @@ struct invocation {
 	const char *verb;
 	const char **operands;
 	size_t operand_count;
-	bool json, strict;
+	bool json, strict, no_owner;
 	const char *file, *host, *table, *as;
 	enum encoding encoding;
 	const char **include; /* -I, in the order given */
@@ -38,6 +38,7 @@ int verb_compile(void *ctx, const struct invocation *call);
 int verb_plan(void *ctx, const struct invocation *call);
 int verb_apply(void *ctx, const struct invocation *call);
 int verb_remove(void *ctx, const struct invocation *call);
+int verb_agent(void *ctx, const struct invocation *call);
 
 /*
  * The real world. `careful`: files that somebody other than root may write are refused with -EPERM.

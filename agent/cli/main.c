@@ -13,7 +13,7 @@
 #include <talloc.h>
 
 enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128,
-	OPT_ENCODING = 256 };
+	OPT_ENCODING = 256, OPT_NO_OWNER = 512 };
 
 struct verb {
 	const char *name;
@@ -65,6 +65,13 @@ static const struct verb verbs[] = {
 		"Usage: portpolicy remove [--json] [--table NAME]\n\n"
 		"Takes out the table that apply installed, and nothing else. Needs root.\n\n"
 		"Example: portpolicy remove\n"},
+	{"agent", verb_agent, OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_NO_OWNER, "agent [FILE]               keep the kernel what the policy says",
+		"Usage: portpolicy agent [--no-owner] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
+		"Puts the policy in force and keeps it so, in the foreground: what other programs change in the rules is\n"
+		"put back at once, and the log says who it was. Where the kernel can (Linux 6.9), nobody else can change them.\n"
+		"SIGHUP reads the policy again; a mistake in it leaves the old rules in force. SIGTERM ends the agent, not the rules.\n\n"
+		"  --no-owner   do not own the table: others may edit it, and it is put back\n\n"
+		"Example: portpolicy agent /etc/portpolicy/host.policy\n"},
 };
 #define VERBS (sizeof verbs / sizeof *verbs)
 
@@ -76,7 +83,7 @@ static const struct {
 } options[] = {
 	{"--json", 0, OPT_JSON, false}, {"--strict", 0, OPT_STRICT, false}, {"--file", 'f', OPT_FILE, true},	  {"--host", 0, OPT_HOST, true},
 	{"--table", 0, OPT_TABLE, true}, {"--as", 0, OPT_AS, true},	     {"--include", 'I', OPT_INCLUDE, true}, {"--confirm", 0, OPT_CONFIRM, true},
-	{"--encoding", 0, OPT_ENCODING, true},
+	{"--encoding", 0, OPT_ENCODING, true}, {"--no-owner", 0, OPT_NO_OWNER, false},
 };
 #define OPTIONS (sizeof options / sizeof *options)
 
@@ -150,6 +157,7 @@ static int set_option(void *ctx, struct invocation *call, unsigned bit, const ch
 	case OPT_TABLE: call->table = value; break;
 	case OPT_AS: call->as = value; break;
 	case OPT_CONFIRM: break;
+	case OPT_NO_OWNER: call->no_owner = true; break;
 	case OPT_ENCODING: return set_encoding(call, value);
 	case OPT_INCLUDE:
 		call->include = talloc_realloc(ctx, call->include, const char *, call->include_count + 1);
