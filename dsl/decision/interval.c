@@ -6,7 +6,6 @@
  */
 #include "portpolicy/interval.h"
 #include <errno.h>
-#include <stdlib.h>
 #include <talloc.h>
 
 struct builder {
@@ -43,12 +42,6 @@ static struct intervals finish(void *ctx, struct builder *builder)
 	return (struct intervals){.at = exact ? exact : builder->at, .count = builder->count};
 }
 
-static int by_first(const void *left, const void *right)
-{
-	const struct interval *a = left, *b = right;
-	return (a->first > b->first) - (a->first < b->first);
-}
-
 static bool sorted(const struct interval *list, size_t count)
 {
 	for (size_t i = 1; i < count; i++)
@@ -57,17 +50,95 @@ static bool sorted(const struct interval *list, size_t count)
 	return true;
 }
 
+#define SORT_FEW 24 /* that are sorted by insertion */
+
+static void sort_few(struct interval *list, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		struct interval one = list[i];
+		size_t at = i;
+		for (; at && one.first < list[at - 1].first; at--)
+			list[at] = list[at - 1];
+		list[at] = one;
+	}
+}
+
+static unsigned byte_of(const struct interval *one, int byte) { return (unsigned)(one->first >> (8 * byte)) & 255; }
+
+/* Every interval to the place of its byte, following the circles of those that stand in each other's place. */
+static void distribute(struct interval *list, int byte, size_t *next /* [256] */, const size_t *end /* [256] */)
+{
+	for (unsigned place = 0; place < 256; place++)
+		while (next[place] < end[place]) {
+			struct interval one = list[next[place]];
+			for (unsigned value = byte_of(&one, byte); value != place; value = byte_of(&one, byte)) {
+				struct interval swap = list[next[value]];
+				list[next[value]++] = one;
+				one = swap;
+			}
+			list[next[place]++] = one;
+		}
+}
+
+/*
+ * By `first`, byte by byte from the most significant on, in place: a list of a million has no room for a copy. (P. McIlroy, K. Bostic,
+ * M. D. McIlroy, "Engineering Radix Sort", Computing Systems 6(1), 1993: the American flag sort.)
+ */
+static void sort(struct interval *list, size_t count, int byte)
+{
+	size_t next[256], end[256] = {0};
+	if (count <= SORT_FEW || byte < 0) {
+		sort_few(list, byte < 0 ? 0 : count);
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		end[byte_of(&list[i], byte)]++;
+	for (size_t place = 0, sum = 0; place < 256; place++) {
+		next[place] = sum;
+		sum += end[place];
+		end[place] = sum;
+	}
+	distribute(list, byte, next, end);
+	for (size_t place = 0, begin = 0; place < 256; begin = end[place++])
+		if (end[place] > begin + 1)
+			sort(list + begin, end[place] - begin, byte - 1);
+}
+
+/* The most significant byte in which any two differ. */
+static int first_byte(const struct interval *list, size_t count)
+{
+	u128 differing = 0;
+	int byte = 15;
+	for (size_t i = 1; i < count; i++)
+		differing |= list[i].first ^ list[0].first;
+	while (byte > 0 && !(differing >> (8 * byte)))
+		byte--;
+	return byte;
+}
+
+static void sort_and_join(struct interval *list, size_t count, struct builder *builder)
+{
+	if (!sorted(list, count))
+		sort(list, count, first_byte(list, count));
+	for (size_t i = 0; i < count; i++)
+		append(builder, list[i]);
+}
+
 int intervals_from(void *ctx, struct interval *list, size_t count, struct intervals *out)
 {
 	struct builder builder;
 	if (builder_new(ctx, count, &builder))
 		return -ENOMEM;
-	if (!sorted(list, count))
-		qsort(list, count, sizeof *list, by_first);
-	for (size_t i = 0; i < count; i++)
-		append(&builder, list[i]);
+	sort_and_join(list, count, &builder);
 	*out = finish(ctx, &builder);
 	return 0;
+}
+
+struct intervals intervals_take(void *ctx, struct interval *list, size_t count)
+{
+	struct builder builder = {.at = list};
+	sort_and_join(list, count, &builder); /* which writes behind what it reads */
+	return finish(ctx, &builder);
 }
 
 int intervals_single(void *ctx, u128 first, u128 last, struct intervals *out)

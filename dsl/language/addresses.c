@@ -279,15 +279,23 @@ static int resolve_file(struct resolver *resolver, struct scope *scope, const st
 		return error;
 	if (error || !length)
 		return list_unknown(resolver, scope, item, path, error);
-	error = source_new(resolver->ctx, path, bytes, length, false, &source);
-	talloc_free(bytes);
+	error = source_take(resolver->ctx, path, bytes, length, &source);
 	if (error)
 		return error;
-	size_t errors = resolver->diagnostics->errors;
 	error = list_parse(resolver->ctx, source, resolver->diagnostics, sets);
-	if (errors == resolver->diagnostics->errors)
+	if (!error)
 		talloc_free(source); /* nothing points into it */
+	else if (error > 0)
+		error = source_index(source) ? -ENOMEM : 1;
 	return error ? (error < 0 ? error : 0) : single_term(resolver->ctx, sets[FAMILY_IPV4], sets[FAMILY_IPV6], out);
+}
+
+/* A list's own sets, once they are gathered with others. */
+static void forget_list(struct addresses part)
+{
+	for (size_t i = 0; i < part.count; i++)
+		for (int family = 0; family < FAMILIES; family++)
+			talloc_free((void *)(uintptr_t)part.terms[i].of[family].at);
 }
 
 struct members {
@@ -328,6 +336,8 @@ static int resolve_set(struct resolver *resolver, struct scope *scope, const str
 		error = addresses_resolve(resolver, scope, one, &part);
 		for (size_t i = 0; i < part.count && !error; i++)
 			error = add_member(resolver->ctx, scratch, &members, &part.terms[i]);
+		if (!error && one->kind == ITEM_FILE)
+			forget_list(part);
 	}
 	error = error ? error : join_members(resolver, &members, out);
 	talloc_free(scratch);

@@ -3,6 +3,7 @@
  */
 #include "dsl/language/resolve.h"
 #include <errno.h>
+#include <talloc.h>
 
 int gather(void *scratch, struct gathered *list, struct intervals more)
 {
@@ -20,4 +21,8 @@ int gather_one(void *scratch, struct gathered *list, u128 number)
 	return gather(scratch, list, (struct intervals){&one, 1});
 }
 
-int gathered_set(void *ctx, struct gathered *list, struct intervals *out) { return intervals_from(ctx, list->at, list->count, out); }
+int gathered_set(void *ctx, struct gathered *list, struct intervals *out)
+{
+	*out = intervals_take(ctx, talloc_steal(ctx, list->at), list->count);
+	return 0;
+}

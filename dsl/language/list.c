@@ -31,8 +31,11 @@ static int grow(void *ctx, struct growing *list, struct interval one)
 	return 0;
 }
 
-/* "a.b.c.d" or "a.b.c.d/n" from begin to end, strictly; false leaves it to the careful way. */
-static bool quick_ipv4(const char *at, const char *end, struct interval *out)
+/*
+ * A line of just "a.b.c.d" or "a.b.c.d/n", strictly: returns where the next line begins, or NULL to leave it to the careful way.
+ * Neither the end of the line nor a comment is looked for first.
+ */
+static const char *quick_ipv4(const char *at, const char *end, struct interval *out)
 {
 	uint32_t address = 0, prefix = 32;
 	for (int part = 0; part < 4; part++) {
@@ -41,25 +44,25 @@ static bool quick_ipv4(const char *at, const char *end, struct interval *out)
 		while (at < end && *at >= '0' && *at <= '9' && at - begin < 3)
 			value = value * 10 + (uint32_t)(*at++ - '0');
 		if (at == begin || value > 255 || (*begin == '0' && at - begin > 1))
-			return false;
+			return NULL;
 		address = address << 8 | value;
 		if (part < 3 && (at == end || *at++ != '.'))
-			return false;
+			return NULL;
 	}
-	if (at < end) {
-		const char *begin = at + 1;
-		if (*at++ != '/')
-			return false;
+	if (at < end && *at == '/') {
+		const char *begin = ++at;
 		for (prefix = 0; at < end && *at >= '0' && *at <= '9' && at - begin < 2; at++)
 			prefix = prefix * 10 + (uint32_t)(*at - '0');
-		if (at == begin || at != end || prefix > 32 || (*begin == '0' && at - begin > 1))
-			return false;
+		if (at == begin || prefix > 32 || (*begin == '0' && at - begin > 1))
+			return NULL;
 	}
+	if (at < end && *at++ != '\n')
+		return NULL;
 	uint32_t hosts = prefix == 32 ? 0 : 0xffffffffu >> prefix;
 	if (address & hosts)
-		return false;
+		return NULL;
 	*out = (struct interval){address, address | hosts};
-	return true;
+	return at;
 }
 
 static int careful(struct diagnostics *diagnostics, struct span span, const char *begin, const char *end, enum family *family, struct interval *out)
@@ -103,11 +106,9 @@ static int parse_line(void *ctx, const struct source *source, struct diagnostics
 	end = trim(&begin, end);
 	if (begin == end)
 		return 0;
-	if (!quick_ipv4(begin, end, &one)) {
-		struct span span = {source, (uint32_t)(begin - source->text), (uint32_t)(end - source->text)};
-		if (careful(diagnostics, span, begin, end, &family, &one))
-			return 0;
-	}
+	struct span span = {source, (uint32_t)(begin - source->text), (uint32_t)(end - source->text)};
+	if (careful(diagnostics, span, begin, end, &family, &one))
+		return 0;
 	return grow(ctx, &lists[family], one);
 }
 
@@ -118,13 +119,18 @@ int list_parse(void *ctx, const struct source *source, struct diagnostics *diagn
 	size_t errors = diagnostics->errors;
 	int error = 0;
 	while (at < end && !error && diagnostics->errors < errors + ERRORS_MAX) {
+		struct interval one;
+		const char *next = quick_ipv4(at, end, &one);
+		if (next) {
+			error = grow(ctx, &lists[FAMILY_IPV4], one);
+			at = next;
+			continue;
+		}
 		const char *newline = memchr(at, '\n', (size_t)(end - at));
 		error = parse_line(ctx, source, diagnostics, at, newline ? newline : end, lists);
 		at = newline ? newline + 1 : end;
 	}
-	for (int family = 0; family < FAMILIES && !error; family++) {
-		error = intervals_from(ctx, lists[family].at, lists[family].count, &out[family]);
-		talloc_free(lists[family].at);
-	}
+	for (int family = 0; family < FAMILIES && !error; family++)
+		out[family] = intervals_take(ctx, lists[family].at, lists[family].count);
 	return error ? error : diagnostics->errors != errors;
 }

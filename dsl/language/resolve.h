@@ -87,7 +87,7 @@ struct gathered {
 };
 int gather(void *scratch, struct gathered *list, struct intervals more);
 int gather_one(void *scratch, struct gathered *list, u128 number);
-int gathered_set(void *ctx, struct gathered *list, struct intervals *out);
+int gathered_set(void *ctx, struct gathered *list, struct intervals *out); /* takes the list's memory over */
 
 /* load.c */
 int load_entries(struct resolver *resolver, const char *path);

@@ -12,7 +12,7 @@
 /* Offsets are 32 bits wide, and the scanner counts in int. */
 #define LENGTH_MAX ((size_t)INT_MAX - 2)
 
-static int index_lines(struct source *source)
+int source_index(struct source *source)
 {
 	size_t count = 1;
 	for (const char *at = source->text; (at = memchr(at, '\n', source->length - (size_t)(at - source->text))); at++)
@@ -47,10 +47,27 @@ int source_new(void *ctx, const char *name, const char *text, size_t length, boo
 		copy[length] = 0;
 	}
 	source->text = copy;
-	if (!copy || !source->name || index_lines(source)) {
+	if (!copy || !source->name || source_index(source)) {
 		talloc_free(source);
 		return -ENOMEM;
 	}
+	*out = source;
+	return 0;
+}
+
+int source_take(void *ctx, const char *name, char *text, size_t length, struct source **out)
+{
+	struct source *source = talloc_zero(ctx, struct source);
+	size_t mark = length >= 3 && !memcmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+	char *longer = source && length < LENGTH_MAX ? talloc_realloc_size(NULL, text, length + 1) : NULL;
+	if (!longer || !(source->name = talloc_strdup(source, name))) {
+		talloc_free(longer ? longer : text);
+		talloc_free(source);
+		return -ENOMEM;
+	}
+	longer[length] = 0;
+	source->text = (char *)talloc_steal(source, longer) + mark;
+	source->length = length - mark;
 	*out = source;
 	return 0;
 }

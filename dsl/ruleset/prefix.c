@@ -2,6 +2,7 @@
 #include "dsl/ruleset/prefix.h"
 #include "dsl/ruleset/cost.h"
 #include <errno.h>
+#include <stdint.h>
 #include <talloc.h>
 
 #define EXPANSION_MAX 12 /* bits: a network becomes at most 4,096 */
@@ -17,12 +18,52 @@ u128 prefix_last(u128 first, unsigned length, unsigned bits)
 	return length ? first | (((u128)1 << (bits - length)) - 1) : bits == 128 ? U128_MAX : ((u128)1 << bits) - 1;
 }
 
+/* The number of bits up to the highest that is set. */
+static unsigned significant(u128 value)
+{
+	uint64_t high = (uint64_t)(value >> 64), low = (uint64_t)value;
+	return high ? 128 - (unsigned)__builtin_clzll(high) : low ? 64 - (unsigned)__builtin_clzll(low) : 0;
+}
+
+static unsigned trailing_zeros(u128 value)
+{
+	uint64_t high = (uint64_t)(value >> 64), low = (uint64_t)value;
+	return low ? (unsigned)__builtin_ctzll(low) : high ? 64 + (unsigned)__builtin_ctzll(high) : 128;
+}
+
+static unsigned ones(u128 value)
+{
+	return (unsigned)__builtin_popcountll((uint64_t)(value >> 64)) + (unsigned)__builtin_popcountll((uint64_t)value);
+}
+
+/* As large as its alignment allows, and as what is left. */
 unsigned prefix_fitting(u128 first, u128 last, unsigned bits)
 {
-	unsigned length = bits;
-	while (length && !(first & ((u128)1 << (bits - length))) && prefix_last(first, length - 1, bits) <= last)
-		length--;
-	return length;
+	u128 behind = last - first + 1; /* 0: all there is */
+	unsigned aligned = trailing_zeros(first), room = behind ? significant(behind) - 1 : 128, most = aligned < room ? aligned : room;
+	return most < bits ? bits - most : 0;
+}
+
+/*
+ * The networks of one interval are two rows of growing ones, on either side of the place where the interval leaves the
+ * last network that holds it whole: of each row as many as its length has ones.
+ */
+static size_t networks_between(u128 first, u128 last)
+{
+	unsigned differing = significant(first ^ last);
+	if (!differing)
+		return 1;
+	u128 half = (u128)1 << (differing - 1), low = half - 1;
+	u128 left = half - (first & low), right = (last & low) + 1;
+	return left == half && right == half ? 1 : ones(left) + ones(right);
+}
+
+size_t prefix_total(struct intervals set)
+{
+	size_t networks = 0;
+	for (size_t i = 0; i < set.count; i++)
+		networks += networks_between(set.at[i].first, set.at[i].last);
+	return networks;
 }
 
 void prefix_count(struct intervals set, unsigned bits, struct prefix_counts *counts)

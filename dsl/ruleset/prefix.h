@@ -24,6 +24,9 @@ u128 prefix_mask(unsigned length, unsigned bits);
 /* Adds the networks of a set. */
 void prefix_count(struct intervals set, unsigned bits, struct prefix_counts *counts);
 
+/* How many networks a set is, all lengths together; costs no more than a look at each interval. */
+size_t prefix_total(struct intervals set);
+
 /* For each length the one that its networks are written as (itself, or a longer one); 0 where there are none. */
 struct prefix_plan {
 	unsigned as[PREFIX_BITS_MAX + 1];

@@ -32,6 +32,8 @@ struct intervals {
 
 /* From any list of intervals, in any order, overlapping or not; `list` is sorted in place. */
 int intervals_from(void *ctx, struct interval *list, size_t count, struct intervals *out);
+/* The same without a copy: `list` is a talloc array of `ctx`, or NULL, and becomes the set's own. */
+struct intervals intervals_take(void *ctx, struct interval *list, size_t count);
 int intervals_single(void *ctx, u128 first, u128 last, struct intervals *out);
 int intervals_union(void *ctx, struct intervals a, struct intervals b, struct intervals *out);
 int intervals_intersect(void *ctx, struct intervals a, struct intervals b, struct intervals *out);

@@ -18,12 +18,16 @@ struct source {
 	const char *text; /* NUL-terminated copy; a byte order mark is not part of it */
 	size_t length;
 	bool library; /* from the shipped library (include <name>) */
-	const uint32_t *lines; /* byte offsets where lines begin */
+	const uint32_t *lines; /* NULL: no index yet; byte offsets where lines begin */
 	size_t line_count;
 };
 
 /* Copies `text`.  Returns 0 or -ENOMEM. */
 int source_new(void *ctx, const char *name, const char *text, size_t length, bool library, struct source **out);
+/* The same of a long text that is not copied: `text`, a talloc array, is gone afterwards, also after an error.  Without an index. */
+int source_take(void *ctx, const char *name, char *text, size_t length, struct source **out);
+/* Makes the index of lines, without which no place in the source can be shown.  0 or -ENOMEM. */
+int source_index(struct source *source);
 
 struct span {
 	const struct source *source; /* NULL: no place */

@@ -12,6 +12,7 @@
 
 #define ROUNDS 20000
 #define PIECES 6
+#define LONG_ROUNDS 200
 
 struct pair {
 	struct intervals a, b;
@@ -106,8 +107,57 @@ static void the_algebra_is_membership(void **state)
 		check_round(round);
 }
 
+static int by_first(const void *left, const void *right)
+{
+	const struct interval *a = left, *b = right;
+	return (a->first > b->first) - (a->first < b->first);
+}
+
+/* Numbers of any width: those of one list share their upper bytes, or do not. */
+static struct interval wide_interval(unsigned *seed, unsigned bits, u128 base)
+{
+	u128 first = base;
+	for (unsigned i = 0; i < bits; i += 16)
+		first ^= (u128)((unsigned)rand_r(seed) & 0xffff) << i;
+	u128 length = (unsigned)rand_r(seed) % 4 ? 0 : (u128)((unsigned)rand_r(seed) & 0xffff) << rand_r(seed) % 16;
+	return (struct interval){first, first + length < first ? U128_MAX : first + length};
+}
+
+static void check_long_list(unsigned seed)
+{
+	void *ctx = talloc_new(NULL);
+	size_t count = 1 + (size_t)rand_r(&seed) % 3000, joined = 0;
+	unsigned bits = 16 + 16 * ((unsigned)rand_r(&seed) % 8);
+	u128 base = (u128)(unsigned)rand_r(&seed) << rand_r(&seed) % 96;
+	struct interval *list = talloc_array(ctx, struct interval, count), *plain = talloc_array(ctx, struct interval, count);
+	struct intervals copied, taken;
+	for (size_t i = 0; i < count; i++)
+		plain[i] = list[i] = wide_interval(&seed, bits, base);
+	qsort(plain, count, sizeof *plain, by_first);
+	for (size_t i = 1; i < count; i++) {
+		if (plain[joined].last == U128_MAX || plain[i].first <= plain[joined].last + 1)
+			plain[joined].last = plain[i].last > plain[joined].last ? plain[i].last : plain[joined].last;
+		else
+			plain[++joined] = plain[i];
+	}
+	struct interval *again = talloc_memdup(ctx, list, count * sizeof *list);
+	assert_int_equal(intervals_from(ctx, list, count, &copied), 0);
+	taken = intervals_take(ctx, again, count);
+	assert_canonical(taken);
+	assert_true(intervals_equal(copied, (struct intervals){plain, joined + 1}));
+	assert_true(intervals_equal(taken, copied));
+	talloc_free(ctx);
+}
+
+static void long_lists_in_any_order(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < LONG_ROUNDS; round++)
+		check_long_list(round);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(the_algebra_is_membership)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(the_algebra_is_membership), cmocka_unit_test(long_lists_in_any_order)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
