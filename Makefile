@@ -6,6 +6,7 @@
 #   make test-sanitize, test-valgrind, test-kernels, test-packets
 #                 the same under sanitizers and valgrind, Debian's kernels under emulation, a million packets
 #   make golden   renews the expected files under tests/golden and tests/bad
+#   make test-layout    the long run of the layout: 10,000 random policies
 #   make test-packets   the long run of the random kernel test: 1,000 policies, 1,000,000 packets
 #   make test-kernels   packets, apply, remove and the demo's policy on Debian's kernels, under emulation
 #
@@ -69,6 +70,7 @@ $(BUILD)/gen/iana.c: dsl/language/iana.awk dsl/language/iana-services.txt
 
 $(NETNS): $(NETNS_LIB)
 $(BENCH) $(BUILD)/tests/unit/classbench: $(BENCH_LIB) $(NETNS_LIB)
+$(BUILD)/tests/property/layout: $(patsubst %,$(BUILD)/tests/netns/lib/%.o,random_policy print shrink)
 
 $(UNITS) $(TOOLS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libportpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(TEST_LDLIBS)
@@ -94,6 +96,10 @@ test-packets: set-up
 	@$(MAKE) --no-print-directory $(BUILD)/tests/netns/packets
 	@$(BUILD)/tests/netns/packets --policies 1000 --packets 1000000 --seconds 0
 
+test-layout: set-up
+	@$(MAKE) --no-print-directory $(BUILD)/tests/property/layout
+	@$(BUILD)/tests/property/layout --policies 10000 --seed 100000
+
 test-kernels: set-up
 	@tests/set-up qemu-system-x86 busybox-static cpio kmod xz-utils
 	@$(MAKE) --no-print-directory -s all tools
@@ -109,7 +115,7 @@ test-valgrind: set-up all tools
 clean:
 	rm -rf $(BUILD) build-sanitize build-valgrind
 
-.PHONY: all generated tools set-up test demo golden test-packets test-kernels test-sanitize test-valgrind clean
+.PHONY: all generated tools set-up test demo golden test-packets test-layout test-kernels test-sanitize test-valgrind clean
 .SECONDARY:
 
 -include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d) $(BENCH_LIB:.o=.d)

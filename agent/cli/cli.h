@@ -25,7 +25,7 @@ struct invocation {
 	const char *verb;
 	const char **operands;
 	size_t operand_count;
-	bool json, strict, no_owner;
+	bool json, strict, no_owner, write, check;
 	const char *file, *host, *table, *as;
 	enum encoding encoding;
 	const char **include; /* -I, in the order given */
@@ -33,6 +33,7 @@ struct invocation {
 };
 
 int verb_check(void *ctx, const struct invocation *call);
+int verb_fmt(void *ctx, const struct invocation *call);
 int verb_explain(void *ctx, const struct invocation *call);
 int verb_compile(void *ctx, const struct invocation *call);
 int verb_plan(void *ctx, const struct invocation *call);
@@ -64,6 +65,12 @@ int load_policy(void *ctx, const struct invocation *call, const char *path, bool
 int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct world **world, struct ruleset **out);
 /* The one operand FILE, the default, or NULL after a usage error. */
 const char *policy_operand(const struct invocation *call);
+
+/*
+ * Puts `text` in the place of the file's `bytes`, by rename, with its mode, owner and attributes. Returns a status after a message, or -ENOMEM.
+ * Refuses links and a file that is no longer `bytes`.
+ */
+int replace_file(void *ctx, const char *path, const char *bytes, size_t length, const char *text);
 
 /* Standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -13,7 +13,7 @@
 #include <talloc.h>
 
 enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128,
-	OPT_ENCODING = 256, OPT_NO_OWNER = 512 };
+	OPT_ENCODING = 256, OPT_NO_OWNER = 512, OPT_WRITE = 1024, OPT_CHECK = 2048 };
 
 struct verb {
 	const char *name;
@@ -34,6 +34,19 @@ static const struct verb verbs[] = {
 		"  -I DIR       search DIR first for include <name>\n\n"
 		"Exit status: 0 all is well; 1 an error or an expect that fails; 2 it could not be decided.\n\n"
 		"Example: portpolicy check --strict rules/examples/web-server.policy\n"},
+	{"fmt", verb_fmt, OPT_WRITE | OPT_CHECK | OPT_HOST | OPT_INCLUDE, "fmt [-w] [--check] FILE... the one canonical layout of a policy",
+		"Usage: portpolicy fmt [-w | --check] [--host NAME] [-I DIR] FILE...\n\n"
+		"Prints each policy in the one canonical layout: a statement a line, one blank between words, long\n"
+		"sets a member a line. Comments stay where they are. Nothing is printed or written that does not\n"
+		"mean the same on every kind of host. A set whose last member has a comma behind it stays a member\n"
+		"a line. FILE is a policy, or - for standard input.\n\n"
+		"  -w           write the file in place of printing it, keeping mode and owner\n"
+		"  --check      print nothing but the names of the files whose layout is another\n"
+		"  --host NAME  compare the meaning for this host only\n"
+		"  -I DIR       search DIR first for include <name>\n\n"
+		"Exit status: 0 done, or every file is so laid out; 1 a file is not, or cannot be parsed; 2 it could\n"
+		"not be read or written.\n\n"
+		"Example: portpolicy fmt -w /etc/portpolicy/host.policy\n"},
 	{"explain", verb_explain, OPT_JSON | OPT_FILE | OPT_HOST | OPT_INCLUDE, "explain [-f FILE] PACKET|-   the verdict for a packet, and the line that gives it",
 		"Usage: portpolicy explain [-f FILE] [--json] [--host NAME] [-I DIR] PACKET...|-\n\n"
 		"PACKET is the clauses of a rule with one value each, as one argument or as words. A field left\n"
@@ -84,6 +97,7 @@ static const struct {
 	{"--json", 0, OPT_JSON, false}, {"--strict", 0, OPT_STRICT, false}, {"--file", 'f', OPT_FILE, true},	  {"--host", 0, OPT_HOST, true},
 	{"--table", 0, OPT_TABLE, true}, {"--as", 0, OPT_AS, true},	     {"--include", 'I', OPT_INCLUDE, true}, {"--confirm", 0, OPT_CONFIRM, true},
 	{"--encoding", 0, OPT_ENCODING, true}, {"--no-owner", 0, OPT_NO_OWNER, false},
+	{"--write", 'w', OPT_WRITE, false}, {"--check", 0, OPT_CHECK, false},
 };
 #define OPTIONS (sizeof options / sizeof *options)
 
@@ -152,6 +166,8 @@ static int set_option(void *ctx, struct invocation *call, unsigned bit, const ch
 	switch ((enum option_bit)bit) {
 	case OPT_JSON: call->json = true; break;
 	case OPT_STRICT: call->strict = true; break;
+	case OPT_WRITE: call->write = true; break;
+	case OPT_CHECK: call->check = true; break;
 	case OPT_FILE: call->file = value; break;
 	case OPT_HOST: call->host = value; break;
 	case OPT_TABLE: call->table = value; break;

@@ -4,12 +4,9 @@
 #ifndef PORTPOLICY_READING_H
 #define PORTPOLICY_READING_H
 
+#include "dsl/language/lexeme.h"
 #include "portpolicy/tree.h"
 #include <setjmp.h>
-
-struct place {
-	uint32_t begin, end;
-};
 
 /* Clauses as they are gathered: which were seen, and where. */
 struct clauses {
@@ -25,6 +22,7 @@ struct parse {
 	struct diagnostics *diagnostics;
 	jmp_buf fatal; /* the scanner is out of memory */
 	bool question;
+	struct lexemes *lexemes; /* where they are kept, or NULL */
 
 	/* the scanner's */
 	bool started;
@@ -125,5 +123,8 @@ void report_quotes(struct parse *parse, struct place place, bool single);
 /* UTF-8 without control bytes, tabs apart. Returns the first byte that is not, or NULL. */
 const char *unclean_byte(const char *text, size_t length);
 void report_unclean(struct parse *parse, const char *at);
+
+/* Keeps a word, a sign or a comment if this reading keeps them; out of memory: `exhausted`. */
+void lexeme_keep(struct parse *parse, int token, struct place place);
 
 #endif

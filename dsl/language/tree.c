@@ -297,3 +297,28 @@ int parse_question(void *ctx, const struct source *source, struct diagnostics *d
 		*out = parse.errors ? NULL : parse.asked;
 	return error;
 }
+
+void lexeme_keep(struct parse *parse, int token, struct place place)
+{
+	struct lexemes *list = parse->lexemes;
+	if (!list)
+		return;
+	if (!(list->count & (list->count - 1))) {
+		size_t room = list->count ? list->count * 2 : 1;
+		struct lexeme *more = talloc_realloc(parse->ctx, list->at, struct lexeme, room);
+		if (!more) {
+			parse->exhausted = true;
+			return;
+		}
+		list->at = more;
+	}
+	list->at[list->count++] = (struct lexeme){token, place};
+}
+
+int parse_lexemes(void *ctx, const struct source *source, struct diagnostics *diagnostics, struct lexemes *out)
+{
+	struct parse parse = {.ctx = ctx, .source = source, .diagnostics = diagnostics, .lexemes = out};
+	*out = (struct lexemes){0};
+	int error = read_text(&parse);
+	return error ? error : parse.errors != 0;
+}

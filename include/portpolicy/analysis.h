@@ -17,4 +17,7 @@ bool match_covers(const struct match *outer, const struct match *inner);
 /* Certainly no packet in both?  False where it is not easily seen. */
 bool match_disjoint(const struct match *a, const struct match *b);
 
+/* Is every rule, expect and default of the one, in order, that of the other, wherever they stand and however they are laid out? */
+bool policies_same(const struct policy *a, const struct policy *b);
+
 #endif
