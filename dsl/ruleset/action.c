@@ -185,7 +185,7 @@ int logs_chain(struct lowering *lowering, const struct group *group, const char 
 	return error || !rules.count ? error : chain_add(lowering, "logs", &rules, name);
 }
 
-static const char *comment_of(struct lowering *lowering, const char *text)
+const char *line_comment(struct lowering *lowering, const char *text)
 {
 	char *comment = talloc_strdup(lowering->ctx, text);
 	if (comment)
@@ -333,7 +333,7 @@ int rule_lower(struct lowering *lowering, const struct rule *rule, const struct 
 	if (error || !ways.count)
 		return error;
 	rules->origin = &rule->span;
-	rules->comment = comment_of(lowering, rule->text);
+	rules->comment = line_comment(lowering, rule->text);
 	error = rules->comment ? rule_ending(lowering, rule, others_log, &decision) : -ENOMEM;
 	if (!error && (rule->limit || rule->above))
 		error = limited_rules(lowering, rule, &ways, &decision, rules);
@@ -350,7 +350,7 @@ int default_lower(struct lowering *lowering, enum direction direction, struct ru
 	struct phrase first = {0}, last = {0};
 	const char *counter, *log;
 	rules->origin = &line->span;
-	rules->comment = comment_of(lowering, line->text);
+	rules->comment = line_comment(lowering, line->text);
 	int error = rules->comment ? counter_add(lowering, &line->span, &counter, "hit-", line->id) : -ENOMEM;
 	if (error)
 		return error;

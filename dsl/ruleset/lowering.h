@@ -119,6 +119,8 @@ int rule_lower(
 	struct lowering *lowering, const struct rule *rule, const struct group *group, const char *logs, struct rules *rules);
 /* Counter, log and fate of a line, at most two steps that begin with the counter where the line does not log. */
 int rule_ending(struct lowering *lowering, const struct rule *rule, const char *logs, struct phrase *out);
+/* A line's text as the comment of a rule. NULL: out of memory. */
+const char *line_comment(struct lowering *lowering, const char *text);
 bool rule_logs(const struct lowering *lowering, const struct rule *rule);
 int default_lower(struct lowering *lowering, enum direction direction, struct rules *rules);
 /* The last step for a packet that is denied, rejected or allowed, as the mode has it. */

@@ -17,15 +17,16 @@
 #define TAKEN_MAX 200000	/* of all lines, of which each has more than LINE_MAX */
 #define MEETING_MAX 256		/* atoms of a rule of its own that are compared with others */
 #define WAY_COST (COST_RULE + 3 * COST_STEP)
+#define WORTHWHILE 0.75	/* of what the lines cost as they stand: a plan is harder to read */
 #define INLINE_MAX 3 /* rules of a family that need no chain of their own */
 
 struct sorted_line {
 	struct line line;
 	size_t needed;
 	bool atoms;	   /* else a rule of its own */
-	bool covered;	   /* by earlier lines: no packet counts at it */
 	bool meets_all;	   /* of which is not known where it meets others */
 	struct atoms own;  /* of a rule of its own */
+	size_t first_atom, atom_count; /* in the section's atoms; none: earlier lines cover it */
 	size_t section;
 };
 
@@ -95,10 +96,11 @@ static int make_atoms(struct section_work *work)
 			error = atoms_of(work->ctx, &line->line, &line->own);
 	}
 	error = error ? error : atoms_reduce(work->ctx, &work->atoms);
-	for (size_t i = 0; i < work->count; i++)
-		work->lines[i].covered = work->lines[i].atoms;
-	for (size_t i = 0; i < work->atoms.count && !error; i++)
-		((struct sorted_line *)work->atoms.at[i].line)->covered = false;
+	for (size_t i = 0; i < work->atoms.count && !error; i++) {
+		struct sorted_line *line = (struct sorted_line *)work->atoms.at[i].line;
+		if (!line->atom_count++)
+			line->first_atom = i;
+	}
 	return error;
 }
 
@@ -182,9 +184,21 @@ static int end_lines(struct section_work *work)
 static int lower_line(struct section_work *work, const struct sorted_line *line, struct rules *rules)
 {
 	const char *counter;
-	if (line->covered)
+	if (line->atoms && !line->atom_count) /* no packet counts at it */
 		return counter_add(work->lowering, &line->line.rule->span, &counter, "hit-", line->line.rule->id);
 	return rule_lower(work->lowering, line->line.rule, work->group, work->logs, rules);
+}
+
+/* The rules that a line takes by itself: one, or one for each family where it names addresses. */
+static unsigned own_ways(const struct section_work *work, const struct sorted_line *line)
+{
+	bool addresses = false, family[FAMILIES] = {false};
+	for (size_t i = line->first_atom; i < line->first_atom + line->atom_count; i++) {
+		const struct atom *atom = &work->atoms.at[i];
+		family[atom->family] = true;
+		addresses |= !atom_open(atom, DIMENSION_SOURCE) || !atom_open(atom, DIMENSION_DESTINATION);
+	}
+	return addresses && family[FAMILY_IPV4] && family[FAMILY_IPV6] ? 2 : 1;
 }
 
 /* What the lines of a section cost as rules of their own. */
@@ -193,8 +207,8 @@ static double own_cost(const struct section_work *work, size_t section)
 	double cost = 0;
 	for (size_t i = 0; i < work->count; i++) {
 		const struct sorted_line *line = &work->lines[i];
-		if (line->atoms && line->section == section)
-			cost += 0.75 * WAY_COST * (line->needed > 1 ? 2 : 1);
+		if (line->atoms && line->section == section && line->atom_count)
+			cost += 0.75 * WAY_COST * own_ways(work, line);
 	}
 	return cost;
 }
@@ -209,7 +223,7 @@ static int plan_section(struct section_work *work, size_t section, struct plan *
 	if (!uses.at || !uses.count)
 		return uses.at ? 0 : -ENOMEM;
 	int error = plan_make(work->ctx, work->lowering->encoding, &uses, out);
-	if (!error && work->lowering->encoding == ENCODING_AUTO && (*out)->cost >= own_cost(work, section))
+	if (!error && work->lowering->encoding == ENCODING_AUTO && (*out)->cost >= WORTHWHILE * own_cost(work, section))
 		*out = NULL;
 	return error;
 }

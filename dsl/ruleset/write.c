@@ -110,6 +110,12 @@ static int line_chain(struct writer *writer, struct line *line, const char **nam
 	return error;
 }
 
+static void close_protocol(struct atom *atom, const struct atom *whole)
+{
+	atom->first[DIMENSION_PROTOCOL] = whole->first[DIMENSION_PROTOCOL];
+	atom->last[DIMENSION_PROTOCOL] = whole->last[DIMENSION_PROTOCOL];
+}
+
 /* The atoms of earlier lines, as they are where a packet is in the atom of this one. */
 static int earlier_atoms(void *ctx, const struct use *use, struct atoms *out)
 {
@@ -125,6 +131,8 @@ static int earlier_atoms(void *ctx, const struct use *use, struct atoms *out)
 				!(d == DIMENSION_SERVICE && atom->types != use->atom->types))
 				atom_open_up(atom, (enum dimension)d);
 		atom->types = atom->types && !atom_open(atom, DIMENSION_SERVICE);
+		if (atom->types) /* means nothing without its protocol */
+			close_protocol(atom, use->before[i]);
 	}
 	return atoms_reduce(ctx, out);
 }
@@ -165,6 +173,9 @@ static int write_linear(struct writer *writer, const struct uses *uses)
 		struct phrase phrase = {0};
 		const char *chain;
 		writer->rules->origin = &use->atom->line->rule->span;
+		writer->rules->comment = line_comment(writer->lowering, use->atom->line->rule->text);
+		if (!writer->rules->comment)
+			return -ENOMEM;
 		say_atom(&phrase, use->atom);
 		if (use->before_count) {
 			error = first_chain(writer, use, &chain);
@@ -175,6 +186,7 @@ static int write_linear(struct writer *writer, const struct uses *uses)
 		error = error ? error : rules_add(writer->lowering, writer->rules, &phrase);
 	}
 	writer->rules->origin = NULL;
+	writer->rules->comment = NULL;
 	return error;
 }
 

@@ -297,6 +297,18 @@ static bool take_verdict(struct run *run, const struct step *step, enum outcome 
 	return true;
 }
 
+/* A map of verdicts; a packet that it does not hold goes on. */
+static bool take_map(struct run *run, const struct step *step, enum outcome *outcome)
+{
+	u128 values[KEYS_MAX];
+	const struct set *set = set_named(run->ruleset, step->object);
+	const struct element *member = read_keys(run, step, values) ? member_of(set, values) : NULL;
+	assert_int_equal(set->kind, SET_MAP);
+	if (!member)
+		return false;
+	return take_verdict(run, &(struct step){.kind = STEP_VERDICT, .verdict = member->verdict, .object = member->object}, outcome);
+}
+
 /* Does the rule end the chain? */
 static bool run_rule(struct run *run, const struct nft_rule *rule, enum outcome *outcome)
 {
@@ -305,6 +317,8 @@ static bool run_rule(struct run *run, const struct nft_rule *rule, enum outcome 
 		const struct step *step = &rule->steps[i];
 		if (step->kind == STEP_VERDICT)
 			return take_verdict(run, step, outcome);
+		if (step->kind == STEP_MAP)
+			return take_map(run, step, outcome);
 		if (step->kind == STEP_REJECT) {
 			run->fate->rejected = true;
 			run->fate->reset = step->tcp_reset;
