@@ -17,11 +17,20 @@ struct mnl_socket;
 #define RECEIVE_ROOM (128 * 1024) /* no answer of the kernel is longer */
 #define RULE_STEPS_MAX 120	  /* expressions that the kernel takes in a rule: 128 */
 
+/* The datagrams of a dump, to be kept or played back (snapshot.c): a length of 32 bits in host order and the bytes, each. */
+struct tape {
+	uint8_t *bytes; /* talloc */
+	size_t length, room, at;
+	int error;
+};
+
 struct kernel {
 	struct mnl_socket *socket;
 	uint32_t sequence;
 	uint8_t *buffer; /* RECEIVE_ROOM */
 	bool persist; /* tables that it makes are to outlive an owner; no longer when the host has refused it */
+	struct tape *record; /* all that is received goes here too; or NULL */
+	struct tape *replay; /* there is no socket: the answers come from here; or NULL */
 };
 
 typedef int (*answer_handler)(const struct nlmsghdr *message, void *data); /* 0 or a negative errno, which ends it */
@@ -34,8 +43,17 @@ int kernel_request(struct kernel *kernel, struct nlmsghdr *request, answer_handl
 int kernel_generation(struct kernel *kernel, uint32_t *generation);
 /* One datagram; 0 bytes when nothing waits and `wait` is false.  -ENOBUFS: some answers are lost, others still wait. */
 int kernel_receive(struct kernel *kernel, bool wait, size_t *length);
+int kernel_send(struct kernel *kernel, const void *bytes, size_t length);
 void kernel_force_send_buffer(struct kernel *kernel, size_t bytes);
 void kernel_force_receive_buffer(struct kernel *kernel, size_t bytes);
+
+/* sockets.c: 0, also when it was gone; -EOPNOTSUPP where the kernel cannot */
+struct socket_entry;
+int kernel_destroy_socket(const struct socket_entry *socket);
+
+/* snapshot.c */
+void tape_record(struct tape *tape, const uint8_t *bytes, size_t length);
+int tape_play(struct tape *tape, uint8_t *buffer, size_t room, size_t *length); /* -ENODATA at its end */
 
 /* keys.c: how the kernel holds each key */
 enum key_origin { ORIGIN_META, ORIGIN_CT, ORIGIN_PAYLOAD };

@@ -103,12 +103,19 @@ uint32_t kernel_sequence(struct kernel *kernel)
 	return ++kernel->sequence;
 }
 
+int kernel_send(struct kernel *kernel, const void *bytes, size_t length)
+{
+	return kernel->replay || mnl_socket_sendto(kernel->socket, bytes, length) >= 0 ? 0 : -errno;
+}
+
 int kernel_receive(struct kernel *kernel, bool wait, size_t *length)
 {
 	struct sockaddr_nl from;
 	struct iovec part = {kernel->buffer, RECEIVE_ROOM};
 	struct msghdr header = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &part, .msg_iovlen = 1};
 	*length = 0;
+	if (kernel->replay)
+		return tape_play(kernel->replay, kernel->buffer, RECEIVE_ROOM, length);
 	for (;;) {
 		ssize_t got = recvmsg(mnl_socket_get_fd(kernel->socket), &header, wait ? 0 : MSG_DONTWAIT);
 		if (got < 0 && errno == EINTR)
@@ -122,6 +129,8 @@ int kernel_receive(struct kernel *kernel, bool wait, size_t *length)
 		if (from.nl_pid) /* not from the kernel */
 			continue;
 		*length = (size_t)got;
+		if (kernel->record)
+			tape_record(kernel->record, kernel->buffer, *length);
 		return 0;
 	}
 }
@@ -165,9 +174,7 @@ static int take_datagram(struct answers *answers, const uint8_t *buffer, size_t 
 int kernel_request(struct kernel *kernel, struct nlmsghdr *request, answer_handler handler, void *data)
 {
 	struct answers answers = {.sequence = request->nlmsg_seq, .handler = handler, .data = data};
-	int status = 0;
-	if (mnl_socket_sendto(kernel->socket, request, request->nlmsg_len) < 0)
-		return -errno;
+	int status = kernel_send(kernel, request, request->nlmsg_len);
 	while (!status && !answers.done) {
 		size_t length;
 		status = kernel_receive(kernel, true, &length);

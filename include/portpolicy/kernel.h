@@ -57,6 +57,14 @@ int kernel_watch_descriptor(const struct kernel_watch *watch); /* readable when 
 /* 1: *event is the next commit; 0: nothing waits; -ENOBUFS: events are lost, the kernel must be looked at; or another negative errno. */
 int kernel_watch_next(struct kernel_watch *watch, struct kernel_event *event);
 
+/*
+ * kernel_dump, and with it the bytes that it was read from (talloc, of ctx), which can be kept and read again later by a kernel_snapshot_read of the
+ * same version of this program: a ruleset that was in force, to be brought back.
+ */
+int kernel_snapshot(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint8_t **bytes, size_t *length);
+/* 0, -EBADMSG for bytes that no kernel_snapshot of this table made, or -ENOMEM. */
+int kernel_snapshot_read(void *ctx, const char *table, const uint8_t *bytes, size_t length, struct ruleset **out);
+
 struct refusal {
 	int error;                   /* positive errno from the kernel */
 	const struct change *change; /* the one at fault, or NULL when the batch as a whole was refused */
