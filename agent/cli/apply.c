@@ -2,31 +2,18 @@
  * apply: one atomic change of the kernel to the policy.
  *
  * The rights are asked for first, so that a forgotten sudo is told in a moment; then the policy is judged; then the kernel is
- * changed whole or not at all. What the kernel refuses is shown at the line that asked for it.
+ * changed whole or not at all. What the kernel refuses is shown at the line that asked for it. With --confirm the way back
+ * is secured before the first step.
  */
 #include "agent/cli/cli.h"
+#include "agent/cli/review.h"
 #include "portpolicy/kernel.h"
 #include <errno.h>
 #include <string.h>
 #include <talloc.h>
 
-static bool switched_on(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	int value = file ? fgetc(file) : '0';
-	if (file)
-		fclose(file);
-	return value > '0' && value <= '9';
-}
-
-static void warn_of_forwarding(const struct policy *policy)
-{
-	if (policy->directions[DIRECTION_FORWARD].managed)
-		return;
-	if (switched_on("/proc/sys/net/ipv4/ip_forward") || switched_on("/proc/sys/net/ipv6/conf/all/forwarding"))
-		complain("portpolicy: warning: this host forwards packets and `forward` is unmanaged: published container ports bypass `in`, "
-			 "containers bypass `out`\n");
-}
+#define LOOK_SECONDS 2.0
+#define REVOKE_SECONDS 60.0
 
 static const struct span *change_origin(const struct change *change)
 {
@@ -49,7 +36,7 @@ static const char *refusal_hint(int error)
 	return "the rules that stood before still stand";
 }
 
-static int show_refusal(void *ctx, const struct refusal *refusal)
+int show_refusal(void *ctx, const struct refusal *refusal)
 {
 	const struct span *origin = change_origin(refusal->change);
 	if (!origin || !origin->source) {
@@ -73,39 +60,59 @@ static size_t rules_in_force(const struct policy *policy)
 	return count;
 }
 
-static int print_outcome(void *ctx, const struct invocation *call, const struct policy *policy, size_t changed)
+/* What an apply did, for its answer. */
+struct outcome {
+	const struct policy *policy;
+	size_t changed;
+	const struct pending *pending;
+	const struct review *review; /* NULL: nothing was looked at */
+};
+
+static int print_json(const struct invocation *call, const struct outcome *outcome)
 {
-	size_t rules = rules_in_force(policy);
-	if (call->json)
-		return json_print(json_pack("{s:s,s:I,s:I}", "table", call->table, "rules", (json_int_t)rules, "changes", (json_int_t)changed));
-	if (!changed) {
-		printf("nothing to change\n");
-		return 0;
+	json_t *object = json_pack("{s:s,s:I,s:I}", "table", call->table, "rules", (json_int_t)rules_in_force(outcome->policy), "changes",
+		(json_int_t)outcome->changed);
+	int error = object ? 0 : -ENOMEM;
+	if (!error && outcome->pending)
+		error = json_set(object, "confirm_within", json_integer(call->confirm));
+	if (!error && outcome->review)
+		error = json_review(object, outcome->review, call->revoke);
+	if (error) {
+		json_decref(object);
+		return error;
 	}
-	char *directions = direction_list(ctx, policy, true);
+	return json_print(object);
+}
+
+static int print_outcome(void *ctx, const struct invocation *call, const struct outcome *outcome)
+{
+	char time[32];
+	size_t rules = rules_in_force(outcome->policy), changed = outcome->changed;
+	if (call->json)
+		return print_json(call, outcome);
+	char *directions = direction_list(ctx, outcome->policy, true);
 	if (!directions)
 		return -ENOMEM;
-	printf("in force: %zu rule%s for %s; %zu change%s\n", rules, rules == 1 ? "" : "s", directions, changed, changed == 1 ? "" : "s");
+	if (changed)
+		printf("in force: %zu rule%s for %s; %zu change%s\n", rules, rules == 1 ? "" : "s", directions, changed, changed == 1 ? "" : "s");
+	else
+		printf("nothing to change\n");
+	if (outcome->pending) {
+		time_text(call->confirm, time);
+		printf("undone in %s unless `portpolicy confirm` comes\n", time);
+	}
+	if (outcome->review)
+		print_review(outcome->review, call->revoke);
 	return 0;
 }
 
-int verb_apply(void *ctx, const struct invocation *call)
+/* Puts the ruleset into the kernel; *changed is the number of changes.  STATUS_YES, STATUS_FAILED after a message, or -ENOMEM. */
+static int install(void *ctx, const struct invocation *call, struct kernel *kernel, const struct ruleset *wanted, size_t *changed)
 {
-	struct policy *policy;
-	struct world *world;
-	struct ruleset *wanted;
-	struct kernel *kernel;
 	struct changes *applied = NULL;
 	struct refusal refusal = {0};
 	const char *problem = NULL;
-	int status = kernel_open(ctx, &kernel);
-	if (status)
-		return kernel_unreachable(call, status);
-	status = load_ruleset(ctx, call, true, &policy, &world, &wanted);
-	if (status)
-		return status;
-	warn_of_forwarding(policy);
-	status = kernel_install(ctx, kernel, call->table, wanted, &applied, &refusal, &problem);
+	int status = kernel_install(ctx, kernel, call->table, wanted, &applied, &refusal, &problem);
 	if (status < 0)
 		return status == -ENOMEM ? status : kernel_unreachable(call, status);
 	if (status == 1)
@@ -116,6 +123,80 @@ int verb_apply(void *ctx, const struct invocation *call)
 		complain("portpolicy: %s\n", problem ? problem : "a table of this name belongs to somebody else");
 		return STATUS_FAILED;
 	}
+	*changed = applied ? applied->count : 0;
+	return STATUS_YES;
+}
+
+static int refuse_pending(const struct pending *pending)
+{
+	char time[32];
+	time_text(pending_left(pending), time);
+	complain("portpolicy: %s is pending, to be undone in %s: `portpolicy confirm` or `portpolicy rollback` it first\n", pending->file, time);
+	return STATUS_FAILED;
+}
+
+/* One thing at a time: what would the second change be undone to? */
+static int make_way(void *ctx, const struct invocation *call, struct kernel *kernel)
+{
+	struct pending *pending;
+	int status = settle_pending(ctx, call, kernel, &pending);
+	return !status && pending ? refuse_pending(pending) : status;
+}
+
+/* The connections that stand are looked at when the policy is in force, so that none slips in between. */
+static int look_at_connections(void *ctx, const struct invocation *call, struct kernel *kernel, struct outcome *outcome)
+{
+	struct review *review;
+	int status = review_flows(ctx, kernel, outcome->policy, call->revoke ? REVOKE_SECONDS : LOOK_SECONDS, &review);
+	if (status == -ENOMEM)
+		return status;
+	if (status) {
+		complain("portpolicy: warning: the connections that stand could not be looked at: %s\n", strerror(-status));
+		return call->revoke ? STATUS_FAILED : STATUS_YES;
+	}
+	if (call->revoke)
+		review_end(kernel, review);
+	outcome->review = review;
+	return call->revoke && review->failed ? STATUS_FAILED : STATUS_YES;
+}
+
+static int apply_here(void *ctx, const struct invocation *call, struct kernel *kernel, struct world *world, const struct ruleset *wanted,
+	struct outcome *outcome)
+{
+	struct pending *pending = NULL;
+	int status = make_way(ctx, call, kernel);
+	if (!status && call->confirm)
+		status = begin_pending(ctx, call, kernel, outcome->policy, &pending);
+	if (status)
+		return status;
+	status = install(ctx, call, kernel, wanted, &outcome->changed);
+	if (status && pending)
+		pending_end(pending->table, pending->id);
+	if (status)
+		return status;
+	outcome->pending = pending;
 	world_keep_known(world);
-	return print_outcome(ctx, call, policy, applied ? applied->count : 0);
+	return look_at_connections(ctx, call, kernel, outcome);
+}
+
+int verb_apply(void *ctx, const struct invocation *call)
+{
+	struct policy *policy;
+	struct world *world;
+	struct ruleset *wanted;
+	struct kernel *kernel;
+	int status = kernel_open(ctx, &kernel);
+	if (status)
+		return kernel_unreachable(call, status);
+	status = load_ruleset(ctx, call, true, &policy, &world, &wanted);
+	if (!status)
+		status = warn_of_host(ctx, call, kernel, policy);
+	if (status)
+		return status;
+	struct outcome outcome = {.policy = policy};
+	status = apply_here(ctx, call, kernel, world, wanted, &outcome);
+	if (status && !outcome.review)
+		return status;
+	int printed = print_outcome(ctx, call, &outcome);
+	return printed ? printed : status;
 }

@@ -7,10 +7,11 @@
 #ifndef PORTPOLICY_CLI_H
 #define PORTPOLICY_CLI_H
 
+#include "agent/daemon/pending.h"
 #include "portpolicy/decision.h"
 #include "portpolicy/environment.h"
+#include "portpolicy/kernel.h"
 #include "portpolicy/policy.h"
-#include "portpolicy/ruleset.h"
 #include <jansson.h>
 
 enum status { STATUS_YES = 0, STATUS_NO = 1, STATUS_FAILED = 2 };
@@ -30,6 +31,8 @@ struct invocation {
 	enum encoding encoding;
 	const char **include; /* -I, in the order given */
 	size_t include_count;
+	unsigned confirm; /* seconds after which an apply is undone; 0: never */
+	bool revoke;
 };
 
 int verb_check(void *ctx, const struct invocation *call);
@@ -39,6 +42,8 @@ int verb_compile(void *ctx, const struct invocation *call);
 int verb_plan(void *ctx, const struct invocation *call);
 int verb_apply(void *ctx, const struct invocation *call);
 int verb_remove(void *ctx, const struct invocation *call);
+int verb_confirm(void *ctx, const struct invocation *call);
+int verb_rollback(void *ctx, const struct invocation *call);
 int verb_agent(void *ctx, const struct invocation *call);
 
 /*
@@ -71,6 +76,22 @@ const char *policy_operand(const struct invocation *call);
  * Refuses links and a file that is no longer `bytes`.
  */
 int replace_file(void *ctx, const char *path, const char *bytes, size_t length, const char *text);
+
+/* A length of time as the command takes it: 60s, 5m, 1h; at least a second, at most a day.  0 or -EINVAL. */
+int parse_time(const char *word, unsigned *seconds);
+/* The same for a reader: "5 minutes", "90 seconds". */
+void time_text(unsigned seconds, char out[32]);
+
+/* What the kernel said to the changes that it refused, at the policy line at fault; returns STATUS_FAILED or -ENOMEM. */
+int show_refusal(void *ctx, const struct refusal *refusal);
+
+/*
+ * Undoes a change whose time to be confirmed is over although no guardian is left to do so, and says so. *left is then, or where one is still pending,
+ * NULL or that change.  STATUS_YES or STATUS_FAILED after a message, or -ENOMEM.
+ */
+int settle_pending(void *ctx, const struct invocation *call, struct kernel *kernel, struct pending **left);
+/* Called before the kernel is changed by `apply --confirm`; starts the guardian. Returns as settle_pending. */
+int begin_pending(void *ctx, const struct invocation *call, struct kernel *kernel, const struct policy *policy, struct pending **out);
 
 /* Standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

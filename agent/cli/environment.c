@@ -7,6 +7,7 @@
  */
 #include "agent/cli/cli.h"
 #include "agent/cli/known.h"
+#include "agent/daemon/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -314,13 +315,6 @@ static const char *own_name(void *ctx)
 	if (!*name && gethostname(name, sizeof name - 1))
 		strcpy(name, "localhost");
 	return talloc_strdup(ctx, name);
-}
-
-/* systemd names it where it made one (systemd.exec(5), StateDirectory=). */
-static const char *state_directory(void)
-{
-	const char *given = getenv("STATE_DIRECTORY");
-	return given && *given == '/' ? given : STATE_DIRECTORY;
 }
 
 int world_new(void *ctx, const struct invocation *call, const char *main_path, bool careful, struct world **out)

@@ -13,7 +13,7 @@
 #include <talloc.h>
 
 enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128,
-	OPT_ENCODING = 256, OPT_NO_OWNER = 512, OPT_WRITE = 1024, OPT_CHECK = 2048 };
+	OPT_ENCODING = 256, OPT_NO_OWNER = 512, OPT_WRITE = 1024, OPT_CHECK = 2048, OPT_REVOKE = 4096 };
 
 struct verb {
 	const char *name;
@@ -68,12 +68,24 @@ static const struct verb verbs[] = {
 		"Compares the policy with what the kernel holds and lists what apply would change. Changes nothing.\n\n"
 		"Exit status: 0 nothing to change; 1 the plan is not empty; 2 it could not be known.\n\n"
 		"Example: portpolicy plan host.policy\n"},
-	{"apply", verb_apply, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_CONFIRM, "apply [FILE]               change the kernel to the policy, all or nothing",
-		"Usage: portpolicy apply [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
+	{"apply", verb_apply, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_CONFIRM | OPT_REVOKE, "apply [FILE]               change the kernel to the policy, all or nothing",
+		"Usage: portpolicy apply [--confirm TIME] [--revoke] [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Makes the policy the firewall of this host (of this network namespace) in one change that is made\n"
 		"whole or not at all. Connections that stand at the first apply go on. Needs root, and a policy that\n"
 		"nobody but root can write. What it installs is gone after a restart: apply it again at boot.\n\n"
-		"Example: portpolicy apply /etc/portpolicy/host.policy\n"},
+		"  --confirm TIME  undo it after TIME (90s, 5m, 1h) unless `portpolicy confirm` comes\n"
+		"  --revoke        end the standing connections that the policy would not let begin\n\n"
+		"Example: portpolicy apply --confirm 60s /etc/portpolicy/host.policy\n"},
+	{"confirm", verb_confirm, OPT_JSON | OPT_TABLE, "confirm                    keep the change that is pending",
+		"Usage: portpolicy confirm [--json] [--table NAME]\n\n"
+		"Keeps what `apply --confirm` has put in force. Needs root.\n\n"
+		"Exit status: 0 it stays; 1 nothing is pending, or it has been undone already; 2 it could not be known.\n\n"
+		"Example: portpolicy apply --confirm 60s && portpolicy confirm\n"},
+	{"rollback", verb_rollback, OPT_JSON | OPT_TABLE, "rollback                   undo the change that is pending, at once",
+		"Usage: portpolicy rollback [--json] [--table NAME]\n\n"
+		"Brings the rules back that stood before `apply --confirm`, without waiting for its time. Needs root.\n\n"
+		"Exit status: 0 they are back; 1 nothing is pending; 2 they could not be brought back.\n\n"
+		"Example: portpolicy rollback\n"},
 	{"remove", verb_remove, OPT_JSON | OPT_TABLE, "remove                     take out all that apply installed",
 		"Usage: portpolicy remove [--json] [--table NAME]\n\n"
 		"Takes out the table that apply installed, and nothing else. Needs root.\n\n"
@@ -98,6 +110,7 @@ static const struct {
 	{"--table", 0, OPT_TABLE, true}, {"--as", 0, OPT_AS, true},	     {"--include", 'I', OPT_INCLUDE, true}, {"--confirm", 0, OPT_CONFIRM, true},
 	{"--encoding", 0, OPT_ENCODING, true}, {"--no-owner", 0, OPT_NO_OWNER, false},
 	{"--write", 'w', OPT_WRITE, false}, {"--check", 0, OPT_CHECK, false},
+	{"--revoke", 0, OPT_REVOKE, false},
 };
 #define OPTIONS (sizeof options / sizeof *options)
 
@@ -161,6 +174,11 @@ static int set_encoding(struct invocation *call, const char *word)
 	return usage_error(call, "there is no encoding \"%s\"", word);
 }
 
+static int bad_time(const struct invocation *call, const char *word)
+{
+	return usage_error(call, "\"%s\" is not a time: a number and its unit, such as 90s, 5m or 1h, up to a day", word);
+}
+
 static int set_option(void *ctx, struct invocation *call, unsigned bit, const char *value)
 {
 	switch ((enum option_bit)bit) {
@@ -172,8 +190,9 @@ static int set_option(void *ctx, struct invocation *call, unsigned bit, const ch
 	case OPT_HOST: call->host = value; break;
 	case OPT_TABLE: call->table = value; break;
 	case OPT_AS: call->as = value; break;
-	case OPT_CONFIRM: break;
 	case OPT_NO_OWNER: call->no_owner = true; break;
+	case OPT_REVOKE: call->revoke = true; break;
+	case OPT_CONFIRM: return parse_time(value, &call->confirm) ? bad_time(call, value) : 0;
 	case OPT_ENCODING: return set_encoding(call, value);
 	case OPT_INCLUDE:
 		call->include = talloc_realloc(ctx, call->include, const char *, call->include_count + 1);
@@ -238,8 +257,6 @@ static int split(void *ctx, int count, char **arguments, struct invocation *call
 
 static int check_options(const struct invocation *call, const struct verb *verb, unsigned used)
 {
-	if (used & OPT_CONFIRM & verb->options)
-		return usage_error(call, "--confirm is not in this version: keep a second session open, and `portpolicy remove` at hand");
 	for (size_t i = 0; i < OPTIONS; i++)
 		if (used & options[i].bit & ~verb->options)
 			return usage_error(call, "%s takes no %s", verb->name, options[i].name);

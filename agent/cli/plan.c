@@ -1,7 +1,7 @@
 /*
  * plan: the difference between what the kernel holds and what the policy wants, one line a change; nothing is changed.
  */
-#include "agent/cli/cli.h"
+#include "agent/cli/review.h"
 #include "portpolicy/kernel.h"
 #include <errno.h>
 #include <talloc.h>
@@ -97,12 +97,18 @@ int verb_plan(void *ctx, const struct invocation *call)
 	struct ruleset *wanted, *observed;
 	struct kernel *kernel;
 	struct changes *changes;
+	struct pending *pending;
 	const char *problem = NULL;
 	uint32_t generation;
 	int status = kernel_open(ctx, &kernel);
 	if (status)
 		return kernel_unreachable(call, status);
 	status = load_ruleset(ctx, call, true, &policy, &world, &wanted);
+	if (status)
+		return status;
+	status = warn_of_session(ctx, policy);
+	if (!status)
+		status = settle_pending(ctx, call, kernel, &pending);
 	if (status)
 		return status;
 	status = kernel_dump(ctx, kernel, call->table, &observed, &generation);

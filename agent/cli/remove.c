@@ -17,6 +17,19 @@ static int print_outcome(const struct invocation *call, bool removed)
 	return 0;
 }
 
+/* What is taken out is not to be brought back by the undoing of a change before. */
+static int forget_pending(void *ctx, const struct invocation *call)
+{
+	struct pending *pending;
+	int status = pending_read(ctx, call->table, &pending);
+	if (!status)
+		status = pending_end(call->table, pending->id);
+	if (status >= 0 || status == -ENOMEM)
+		return status < 0 ? status : STATUS_YES;
+	complain("portpolicy: cannot read what is pending: %s; nothing was removed\n", strerror(-status));
+	return STATUS_FAILED;
+}
+
 int verb_remove(void *ctx, const struct invocation *call)
 {
 	struct kernel *kernel;
@@ -28,6 +41,9 @@ int verb_remove(void *ctx, const struct invocation *call)
 	int status = kernel_open(ctx, &kernel);
 	if (status)
 		return kernel_unreachable(call, status);
+	status = forget_pending(ctx, call);
+	if (status)
+		return status;
 	status = kernel_install(ctx, kernel, call->table, NULL, &applied, &refusal, &problem);
 	if (status < 0)
 		return status == -ENOMEM ? status : kernel_unreachable(call, status);

@@ -2,6 +2,7 @@
  * Listens on TCP ports, or tries one and says in a word what came of it: what a person would see with nc, without nc.
  *
  *   connect listen PORT...            on every address of both families; prints `listening` when all are open
+ *   connect echo PORT                 keeps each connection, gives back what it is sent, and says a dot ten times a second
  *   connect to ADDRESS PORT           connected (0), refused (1), prohibited (1), no answer (1) within a second
  *   connect                           tests itself over lo
  */
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 #define PORTS_MAX 16
+#define CONNECTIONS_MAX 64
 #define PATIENCE_MS 1000
 
 static int open_listener(uint16_t port)
@@ -68,6 +70,36 @@ static int listen_on(char **words, int count)
 			if (listeners[i].revents)
 				answer(listeners[i].fd);
 	return 2;
+}
+
+/* Whoever connects is kept: what is sent comes back until the peer goes. */
+static int echo_on(uint16_t port)
+{
+	char bytes[512];
+	struct pollfd on[CONNECTIONS_MAX + 1] = {{.fd = open_listener(port), .events = POLLIN}};
+	nfds_t count = 1;
+	if (on[0].fd < 0)
+		return 2;
+	puts("listening");
+	fflush(stdout);
+	for (;;) {
+		if (poll(on, count, 100) < 0)
+			return 2;
+		for (nfds_t i = 1; i < count; i++)
+			if (!on[i].revents && send(on[i].fd, ".\n", 2, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+				on[i].revents = POLLERR;
+		if (on[0].revents && count <= CONNECTIONS_MAX)
+			on[count++] = (struct pollfd){.fd = accept4(on[0].fd, NULL, NULL, SOCK_CLOEXEC), .events = POLLIN};
+		for (nfds_t i = 1; i < count; i++) {
+			ssize_t got = on[i].revents ? read(on[i].fd, bytes, sizeof(bytes)) : 1;
+			if (on[i].revents && got > 0 && send(on[i].fd, bytes, (size_t)got, MSG_NOSIGNAL) == got)
+				continue;
+			if (on[i].revents) {
+				close(on[i].fd);
+				on[i] = on[--count];
+			}
+		}
+	}
 }
 
 static socklen_t parse_address(const char *text, uint16_t port, struct sockaddr_storage *address)
@@ -146,15 +178,17 @@ int main(int count, char **words)
 {
 	if (count == 1)
 		return test_itself();
-	if (count >= 3 && !strcmp(words[1], "listen") && prctl(PR_SET_PDEATHSIG, SIGTERM)) /* never outlives who started it */
+	if (count >= 3 && (!strcmp(words[1], "listen") || !strcmp(words[1], "echo")) && prctl(PR_SET_PDEATHSIG, SIGTERM)) /* never outlives who started it */
 		return 2;
 	if (count >= 3 && !strcmp(words[1], "listen"))
 		return listen_on(words + 2, count - 2);
+	if (count == 3 && !strcmp(words[1], "echo"))
+		return echo_on((uint16_t)atoi(words[2]));
 	if (count == 4 && !strcmp(words[1], "to")) {
 		int error = try_connection(words[2], (uint16_t)atoi(words[3]));
 		puts(word_for(error));
 		return error != 0;
 	}
-	fputs("usage: connect [listen PORT... | to ADDRESS PORT]\n", stderr);
+	fputs("usage: connect [listen PORT... | echo PORT | to ADDRESS PORT]\n", stderr);
 	return 2;
 }
