@@ -14,8 +14,8 @@
 # and so is one in tests/netns, tests/fuzz or tests/kernels; what the programs of a folder share lies in its lib/.
 
 PACKAGES := gcc libc6-dev make pkg-config flex bison libnftnl-dev libmnl-dev libcmocka-dev libtalloc-dev libjansson-dev \
-	nettle-dev libnetfilter-conntrack-dev nftables iproute2
-LIBRARIES := libnftnl libmnl libnetfilter_conntrack talloc jansson nettle
+	nettle-dev libnetfilter-conntrack-dev libseccomp-dev nftables iproute2
+LIBRARIES := libnftnl libmnl libnetfilter_conntrack talloc jansson nettle libseccomp
 
 BUILD ?= build
 CC ?= gcc
