@@ -137,7 +137,7 @@ static void remove_directory(const char *directory)
 
 int main(int count, char **words)
 {
-	struct plan plan = {.policies = 400, .packets = 240000, .seed = 1, .seconds = 90, .encoding = -1};
+	struct plan plan = {.policies = 180, .packets = 108000, .seed = 1, .seconds = 60, .encoding = -1};
 	struct laboratory laboratory = {.directory = "/tmp/packets.XXXXXX"};
 	struct tally tally = {0};
 	if (read_plan(count, words, &plan))
