@@ -57,8 +57,27 @@ static void write_policy_rule(FILE *stream, const struct filter *filter, enum wa
 	fputc('\n', stream);
 }
 
+void write_list(FILE *stream, struct filters filters, enum way way)
+{
+	for (size_t i = 0; i < filters.count; i++) {
+		const struct filter *filter = &filters.at[i];
+		write_address(stream, filter->family, way == WAY_OUT ? filter->destination : filter->source);
+		fputc('\n', stream);
+	}
+}
+
+static void write_list_policy(FILE *stream, enum way way)
+{
+	fprintf(stream, "language 1\ndefault %s allow\ndeny %s any %s file \"list.txt\"\n", way_words[way], way_words[way],
+		way == WAY_OUT ? "to" : "from");
+}
+
 void write_policy(FILE *stream, struct filters filters, enum way way)
 {
+	if (filters.shape == SHAPE_LIST) {
+		write_list_policy(stream, way);
+		return;
+	}
 	fprintf(stream, "language 1\ndefault %s deny\n", way_words[way]);
 	for (size_t i = 0; i < filters.count; i++)
 		write_policy_rule(stream, &filters.at[i], way);
@@ -87,8 +106,38 @@ static void write_nft_rule(FILE *stream, const struct filter *filter)
 	fputs(" accept\n", stream);
 }
 
+static void write_nft_members(FILE *stream, struct filters filters, enum way way, int family)
+{
+	fprintf(stream, " set list%d {\n\ttype ipv%d_addr; flags interval; auto-merge\n\telements = {\n", family, family);
+	for (size_t i = 0; i < filters.count; i++) {
+		const struct filter *filter = &filters.at[i];
+		if (filter->family != family)
+			continue;
+		write_address(stream, family, way == WAY_OUT ? filter->destination : filter->source);
+		fputs(",\n", stream);
+	}
+	fputs("\t}\n }\n", stream);
+}
+
+static void write_nft_list(FILE *stream, struct filters filters, enum way way)
+{
+	const char *end = way == WAY_OUT ? "daddr" : "saddr";
+	fputs("table inet bench {\n", stream);
+	write_nft_members(stream, filters, way, 4);
+	write_nft_members(stream, filters, way, 6);
+	fprintf(stream,
+		" chain %s {\n\ttype filter hook %s priority 0; policy accept;\n"
+		"\tct state vmap { established : accept, related : accept, invalid : drop }\n"
+		"\tip %s @list4 drop\n\tip6 %s @list6 drop\n }\n}\n",
+		way_words[way], hook_words[way], end, end);
+}
+
 void write_nft(FILE *stream, struct filters filters, enum way way)
 {
+	if (filters.shape == SHAPE_LIST) {
+		write_nft_list(stream, filters, way);
+		return;
+	}
 	fprintf(stream,
 		"table inet bench {\n chain %s {\n\ttype filter hook %s priority 0; policy drop;\n"
 		"\tct state vmap { established : accept, related : accept, invalid : drop }\n",

@@ -12,7 +12,7 @@
 #define SERVICES 30
 #define TRIES 10000
 
-const char *const shape_names[SHAPES] = {"tuples", "tuples6", "networks", "ranges", "acl", "fw", "ipc"};
+const char *const shape_names[SHAPES] = {"tuples", "tuples6", "networks", "ranges", "list", "acl", "fw", "ipc"};
 
 static const struct ports any_port = {0, 65535};
 
@@ -63,9 +63,22 @@ static uint16_t nth_service(size_t i)
 	return (uint16_t)(20 + i * 733 % 9973);
 }
 
+/* As published lists of unwanted networks are: mostly hosts, then /24s, then all else; one in ten IPv6. */
+static struct filter listed_network(struct random *random)
+{
+	struct filter filter = {.source_port = any_port, .service = any_port, .family = random_chance(random, 90) ? 4 : 6};
+	size_t kind = random_below(random, 100);
+	int bits = (int)bits_of(filter.family), wide = filter.family == 4 ? 24 : 48;
+	int prefix = kind < 60 ? bits : kind < 85 ? wide : wide - 4 + (int)random_below(random, filter.family == 4 ? 12 : 20);
+	filter.source = random_network(random, filter.family, prefix);
+	return filter;
+}
+
 static struct filter plain_filter(struct random *random, enum shape shape)
 {
 	struct filter filter = {.family = shape == SHAPE_TUPLES6 ? 6 : 4, .source_port = any_port};
+	if (shape == SHAPE_LIST)
+		return listed_network(random);
 	int bits = (int)bits_of(filter.family);
 	bool exact = shape == SHAPE_TUPLES || shape == SHAPE_TUPLES6;
 	filter.protocol = random_chance(random, 50) ? IPPROTO_TCP : IPPROTO_UDP;
@@ -143,7 +156,7 @@ int filters_make(void *ctx, enum shape shape, enum way way, size_t count, uint64
 		i += note_new(table, room - 1, all, i);
 	}
 	talloc_free(table);
-	*out = (struct filters){all, count};
+	*out = (struct filters){shape, all, count};
 	return 0;
 }
 
@@ -241,9 +254,40 @@ static bool any_matches(struct filters filters, const struct ports *services, co
 	return false;
 }
 
+/* What a list of a million does not hold: its IPv4 as a sorted set. */
+static int list_misses(struct random *random, struct filters filters, enum way way, struct probe *probes, size_t count)
+{
+	void *ctx = talloc_new(NULL);
+	struct interval *all = talloc_array(ctx, struct interval, filters.count);
+	struct intervals listed = {0};
+	size_t networks = 0;
+	int status = all ? 0 : -ENOMEM;
+	for (size_t i = 0; !status && i < filters.count; i++) {
+		const struct filter *filter = &filters.at[i];
+		struct network far = way == WAY_OUT ? filter->destination : filter->source;
+		if (filter->family == 4)
+			all[networks++] = (struct interval){far.address, far.address | (prefix_mask(4, far.prefix) ^ 0xffffffff)};
+	}
+	status = status ? status : intervals_from(ctx, all, networks, &listed);
+	const struct filter anyone = {.family = 4, .service = any_port, .source_port = any_port};
+	for (size_t i = 0; !status && i < count; i++) {
+		u128 address;
+		do
+			address = random_address(random, 4);
+		while (intervals_contain(listed, address));
+		probes[i] = probe_of(random, &anyone, way);
+		*(way == WAY_OUT ? &probes[i].destination : &probes[i].source) = address;
+	}
+	talloc_free(ctx);
+	return status;
+}
+
 int filters_misses(struct random *random, struct filters filters, enum way way, struct probe *probes, size_t count)
 {
-	struct ports *services = talloc_array(NULL, struct ports, filters.count);
+	bool list = filters.count && filters.shape == SHAPE_LIST;
+	struct ports *services = list ? NULL : talloc_array(NULL, struct ports, filters.count);
+	if (list)
+		return list_misses(random, filters, way, probes, count);
 	int status = services ? 0 : -ENOMEM;
 	for (size_t i = 0; !status && i < filters.count; i++)
 		services[i] = filters.at[i].service;

@@ -42,7 +42,7 @@ static int prepare(struct runner *runner)
 	return status;
 }
 
-static void stay_on_one_processor(void)
+void stay_on_one_processor(void)
 {
 	cpu_set_t set;
 	CPU_ZERO(&set);

@@ -24,6 +24,9 @@ double pace_median(const struct runner *runner, unsigned slices);
 double pace_added(const struct runner *runner, const struct runner *reference, unsigned slices);
 double pace_ratio(const struct runner *runner, const struct runner *reference, unsigned slices);
 
+/* Until sched_setaffinity says otherwise. */
+void stay_on_one_processor(void);
+
 /* Of numbers in any order; sorts them. */
 double median(double *numbers, size_t count);
 

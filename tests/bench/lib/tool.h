@@ -24,17 +24,30 @@ enum tool {
 extern const char *const tool_names[TOOLS];
 
 struct bench {
-	const char *portpolicy; /* the program */
-	const char *scripts;	/* tests/bench/tools */
-	const char *directory;	/* for files, removed with what is in it */
+	char *portpolicy, *scripts; /* the program; tests/bench/tools */
+	char directory[64];	    /* for files, removed with what is in it */
 };
 
-/* Loads the set, to be judged in the lane's direction.  0; 1: the tool failed (it said why on standard error); a negative errno.
+/*
+ * The programs are found from the top of the source tree (and $BUILD); the bench enters a namespace of its own, *home.  0 or a
+ * negative errno, which was told on standard error.
  */
-int tool_load(const struct bench *bench, const struct lane *lane, enum tool tool, enum encoding encoding, struct filters filters);
+int bench_open(struct bench *bench, int *home);
+void bench_close(struct bench *bench);
+
+/* What the tools are told: a filter set, or, to portpolicy alone, a policy file. */
+struct subject {
+	struct filters filters;
+	const char *policy; /* NULL: the filters */
+};
+
+/* Loads it, to be judged in the lane's direction.  0; 1: the tool failed (why is in the directory's `log`); a negative errno. */
+int tool_load(const struct bench *bench, const struct lane *lane, enum tool tool, enum encoding encoding,
+	const struct subject *subject);
 
 /* dialect.c: the set as text. */
-void write_policy(FILE *stream, struct filters filters, enum way way);
+void write_policy(FILE *stream, struct filters filters, enum way way); /* a list is "list.txt" beside it */
+void write_list(FILE *stream, struct filters filters, enum way way);
 void write_nft(FILE *stream, struct filters filters, enum way way);
 void write_iptables(FILE *stream, struct filters filters, enum way way);  /* a line for each filter: its matches alone */
 void write_firewalld(FILE *stream, struct filters filters, enum way way); /* a zone of rich rules, which have one port each */
