@@ -117,21 +117,35 @@ int lane_leave(const struct lane *lane)
 	return setns(lane->home, CLONE_NEWNET) ? -errno : 0;
 }
 
-int lane_run(const struct lane *lane, const char *format, ...)
+static int run_arguments(const struct lane *lane, const char *format, va_list arguments)
 {
-	va_list arguments;
 	char *command;
-	va_start(arguments, format);
-	int length = vasprintf(&command, format, arguments);
-	va_end(arguments);
-	if (length < 0)
+	if (vasprintf(&command, format, arguments) < 0)
 		return -ENOMEM;
-	int status = lane_enter(lane);
+	int status = lane ? lane_enter(lane) : 0;
 	if (!status)
 		status = shell(command);
 	free(command);
-	int back = lane_leave(lane);
+	int back = lane ? lane_leave(lane) : 0;
 	return status ? status : back;
+}
+
+int lane_run(const struct lane *lane, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	int status = run_arguments(lane, format, arguments);
+	va_end(arguments);
+	return status;
+}
+
+int lane_shell(const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	int status = run_arguments(NULL, format, arguments);
+	va_end(arguments);
+	return status;
 }
 
 int lane_settle(const struct lane *lane)

@@ -28,6 +28,7 @@ int lane_open(void *ctx, int home, enum way way, struct lane **out);
 int lane_enter(const struct lane *lane);
 int lane_leave(const struct lane *lane);
 /* Runs a command of the shell in the lane: its exit status, or a negative errno. */
+int lane_shell(const char *format, ...) __attribute__((format(printf, 1, 2))); /* the same, outside of any lane */
 int lane_run(const struct lane *lane, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* After foreign rules were loaded: sets back what their tools changed, and puts the bench's own table behind them. */
 int lane_settle(const struct lane *lane);
