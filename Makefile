@@ -5,6 +5,7 @@
 #   make demo     the same set-up, then the main job in network namespaces
 #   make test-sanitize, test-valgrind, test-kernels, test-packets
 #                 the same under sanitizers and valgrind, Debian's kernels under emulation, a million packets
+#   make bench    what rules cost beside other tools, a quarter of an hour: renews tests/bench/RESULTS.md; CASES="tuples out" for a part
 #   make golden   renews the expected files under tests/golden and tests/bad
 #   make test-layout    the long run of the layout: 10,000 random policies
 #   make test-packets   the long run of the random kernel test: 1,000 policies, 1,000,000 packets
@@ -100,6 +101,11 @@ test-layout: set-up
 	@$(MAKE) --no-print-directory $(BUILD)/tests/property/layout
 	@$(BUILD)/tests/property/layout --policies 10000 --seed 100000
 
+bench: set-up
+	@tests/bench/set-up
+	@$(MAKE) --no-print-directory -s all $(BENCH)
+	@BUILD=$(BUILD) CASES="$(CASES)" tests/bench/run
+
 test-kernels: set-up
 	@tests/set-up qemu-system-x86 busybox-static cpio kmod xz-utils
 	@$(MAKE) --no-print-directory -s all tools
@@ -115,7 +121,7 @@ test-valgrind: set-up all tools
 clean:
 	rm -rf $(BUILD) build-sanitize build-valgrind
 
-.PHONY: all generated tools set-up test demo golden test-packets test-layout test-kernels test-sanitize test-valgrind clean
+.PHONY: all generated tools set-up test demo golden bench test-packets test-layout test-kernels test-sanitize test-valgrind clean
 .SECONDARY:
 
 -include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d) $(BENCH_LIB:.o=.d)
