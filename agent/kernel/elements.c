@@ -21,6 +21,8 @@
 #define ELEMENTS_BYTES (32 * 1024)
 #define VALUES_MAX ((u128)1 << 24) /* a range in a set without intervals is written out */
 #define METER_SIZE 65535
+#define ROOM_SHARE 4     /* a large hash may grow by a quarter until it has to be made anew, a small one to twice its size */
+#define ROOM_LEAST 65536 /* members */
 
 static unsigned padded(enum key key)
 {
@@ -55,10 +57,10 @@ static uint32_t set_size(const struct set *set)
 		return set->size ? set->size : METER_SIZE;
 	if (set->interval || set->kind == SET_TIMED || (set->kind == SET_VALUES && key_bytes(set) <= 2))
 		return 0;
-	u128 members = set->element_count;
-	for (size_t i = 0; i < set->values.count; i++)
-		members += set->values.at[i].last - set->values.at[i].first + 1;
-	return members > (1 << 29) ? 0 : (uint32_t)members * 2 + 1024;
+	u128 members = members_count(set), more = members / ROOM_SHARE;
+	if (more < ROOM_LEAST)
+		more = members < ROOM_LEAST ? members : ROOM_LEAST;
+	return members > (1 << 29) ? 0 : (uint32_t)(members + more) + 1024;
 }
 
 static uint32_t set_flags(const struct set *set)
@@ -350,9 +352,11 @@ static int put_narrow_first(struct writer *writer)
 int encode_elements(const char *table, const struct set *set, bool delete, message_starter start, message_ender end, void *data)
 {
 	struct writer writer = {table, set, delete, start, end, data, NULL, NULL};
+	struct members_walk walk = members_walk(set);
+	struct interval one;
 	int status = check_keys(set);
-	for (size_t i = 0; !status && i < set->values.count; i++)
-		status = put_range(&writer, set->values.at[i].first, set->values.at[i].last, NULL);
+	while (!status && members_next(&walk, &one))
+		status = put_range(&writer, one.first, one.last, NULL);
 	if (!status && set->element_count && set->interval && set->key_count > 1 && !delete)
 		status = put_narrow_first(&writer);
 	else

@@ -176,10 +176,7 @@ static bool set_alike(const struct set *a, const struct set *b)
 /* A hash has the size that it was made with. */
 static bool has_room(const struct set *old, const struct set *new)
 {
-	u128 members = new->element_count;
-	for (size_t i = 0; i < new->values.count; i++)
-		members += new->values.at[i].last - new->values.at[i].first + 1;
-	return old->kind == SET_METER || new->interval || !old->size || members <= old->size;
+	return old->kind == SET_METER || new->interval || !old->size || members_count(new) <= old->size;
 }
 
 static bool members_fixed(const struct set *set)
@@ -251,7 +248,8 @@ static int members_missing(void *ctx, const struct set *set, const struct set *o
 	if (!part)
 		return -ENOMEM;
 	int error = set->interval ? values_missing(part, set->values, other->values, &part->values)
-				  : intervals_subtract(part, set->values, other->values, &part->values);
+				  : members_subtract(part, set, other, &part->values);
+	part->networks = (struct networks){0};
 	error = error ? error : elements_missing(part, set, other, &part->elements, &part->element_count);
 	*out = !error && (part->values.count || part->element_count) ? part : NULL;
 	return error;
@@ -304,7 +302,7 @@ static int add_members(struct differing *differing)
 		const struct set *new = &differing->wanted->sets[i], *old = old_set(differing, new);
 		if (old && members_fixed(new))
 			error = differ_members(differing, old, new);
-		else if (!old && (new->values.count || new->element_count))
+		else if (!old && members_count(new))
 			error = add(differing, (struct change){.kind = CHANGE_ELEMENTS_ADD, .set = new});
 	}
 	return error;

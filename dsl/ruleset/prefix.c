@@ -1,11 +1,10 @@
 /* Networks, and the choice of a few lengths for many. */
 #include "dsl/ruleset/prefix.h"
 #include "dsl/ruleset/cost.h"
-#include <errno.h>
 #include <stdint.h>
-#include <talloc.h>
 
 #define EXPANSION_MAX 12 /* bits: a network becomes at most 4,096 */
+#define MANY 1e5	 /* networks, from which on memory gets dearer: a list of a million is written nearly as it is */
 
 u128 prefix_mask(unsigned length, unsigned bits)
 {
@@ -108,14 +107,14 @@ static size_t total(const struct prefix_counts *counts, unsigned bits)
 /* best[n]: all networks up to length n are written, the longest of them with n. */
 static void choose(const struct prefix_counts *counts, unsigned bits, struct choice *best)
 {
-	double networks = (double)total(counts, bits);
+	double networks = (double)total(counts, bits), memory = COST_SET_MEMORY * (networks > MANY ? networks / MANY : 1);
 	for (unsigned n = 0; n <= bits; n++) {
 		best[n] = (struct choice){.before = -1};
 		for (int before = -1; counts->of[n] && before < (int)n; before++) {
 			size_t elements = expanded(counts, (unsigned)(before + 1), n);
 			if (!elements || (before >= 0 && !best[before].possible))
 				continue;
-			double cost = COST_RULE + COST_STEP + cost_hash(elements) + COST_SET_MEMORY * (double)elements / networks;
+			double cost = COST_RULE + COST_STEP + cost_hash(elements) + memory * (double)elements / networks;
 			cost += before >= 0 ? best[before].cost : 0;
 			if (!best[n].possible || cost < best[n].cost)
 				best[n] = (struct choice){cost, before, true};
@@ -137,59 +136,4 @@ void prefix_choose(const struct prefix_counts *counts, unsigned bits, struct pre
 			plan->as[i] = counts->of[i] ? (unsigned)n : 0;
 			plan->elements[n] += counts->of[i] << (counts->of[i] ? n - i : 0);
 		}
-}
-
-/* Appends networks of one length; neighbours of full length are one interval. */
-struct list {
-	struct interval *at;
-	size_t count;
-};
-
-static void append(struct list *list, u128 first, u128 last, unsigned length, unsigned bits)
-{
-	if (length < bits) {
-		u128 step = (u128)1 << (bits - length);
-		for (u128 at = first;; at += step) {
-			list->at[list->count++] = (struct interval){at, at};
-			if (at + (step - 1) == last)
-				return;
-		}
-	}
-	if (list->count && list->at[list->count - 1].last + 1 == first)
-		list->at[list->count - 1].last = last;
-	else
-		list->at[list->count++] = (struct interval){first, last};
-}
-
-/* A network that is written as addresses is one interval of them. */
-static size_t networks_room(struct intervals set, unsigned bits, const struct prefix_plan *plan, unsigned length)
-{
-	struct prefix_counts counts = {{0}};
-	size_t room = 0;
-	if (length < bits)
-		return plan->elements[length];
-	prefix_count(set, bits, &counts);
-	for (unsigned i = 0; i <= bits; i++)
-		room += plan->as[i] == bits ? counts.of[i] : 0;
-	return room;
-}
-
-int prefix_networks(
-	void *ctx, struct intervals set, unsigned bits, const struct prefix_plan *plan, unsigned length, struct intervals *out)
-{
-	struct list list = {.at = talloc_array(ctx, struct interval, networks_room(set, bits, plan, length) + 1)};
-	if (!list.at)
-		return -ENOMEM;
-	for (size_t i = 0; i < set.count; i++)
-		for (u128 at = set.at[i].first;;) {
-			unsigned fitting = prefix_fitting(at, set.at[i].last, bits);
-			u128 last = prefix_last(at, fitting, bits);
-			if (plan->as[fitting] == length)
-				append(&list, at, last, length, bits);
-			if (last == set.at[i].last)
-				break;
-			at = last + 1;
-		}
-	*out = (struct intervals){list.at, list.count};
-	return 0;
 }

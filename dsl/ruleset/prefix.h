@@ -35,8 +35,4 @@ struct prefix_plan {
 };
 void prefix_choose(const struct prefix_counts *counts, unsigned bits, struct prefix_plan *plan);
 
-/* The first addresses of a set's networks that are written with a chosen length. 0 or -ENOMEM. */
-int prefix_networks(void *ctx, struct intervals set, unsigned bits, const struct prefix_plan *plan, unsigned length,
-	struct intervals *out);
-
 #endif

@@ -291,8 +291,9 @@ static void put_element(FILE *out, const struct set *set, const struct element *
 static void put_values(FILE *out, const struct set *set)
 {
 	const char *between = "";
-	for (size_t i = 0; i < set->values.count; i++) {
-		struct interval one = set->values.at[i];
+	struct members_walk walk = members_walk(set);
+	struct interval one;
+	while (members_next(&walk, &one)) {
 		u128 step = set->interval ? one.last - one.first : 0, at = one.first;
 		for (;;) {
 			fputs(between, out);
@@ -307,7 +308,7 @@ static void put_values(FILE *out, const struct set *set)
 
 static void put_members(FILE *out, const struct set *set)
 {
-	if (set->kind == SET_METER || set->kind == SET_TIMED || (!set->values.count && !set->element_count))
+	if (set->kind == SET_METER || set->kind == SET_TIMED || !members_count(set))
 		return;
 	fputs("\t\telements = { ", out);
 	put_values(out, set);

@@ -94,6 +94,24 @@ struct element {
 	const char *object;       /* SET_MAP: chain of jump and goto; SET_COUNTERS: counter */
 };
 
+/*
+ * A list of addresses as networks of a few lengths, for which hashes are made, one for each length.  The members of those are made of
+ * the list as they are asked for, so that a list of a million stands in memory once.
+ */
+#define ADDRESS_BITS_MAX 128
+struct network_list {
+	struct intervals of;
+	const uint32_t *pairs;            /* or, with of.at NULL, IPv4 in little room: the first and last of of.count intervals */
+	bool outside;                     /* the networks are those of all that is not in the list */
+	unsigned bits;                    /* 32 or 128 */
+	uint8_t as[ADDRESS_BITS_MAX + 1]; /* the length that networks of each length are written with, not shorter; 0: there are none */
+};
+struct networks {
+	const struct network_list *list; /* NULL: none */
+	unsigned length;                 /* that the members are written with */
+	size_t count;                    /* of members: first addresses of networks */
+};
+
 enum set_kind {
 	SET_VALUES, /* constant members */
 	SET_MAP,    /* constant members with verdicts */
@@ -108,8 +126,9 @@ struct set {
 	enum key keys[KEYS_MAX];
 	unsigned key_count;
 	bool interval;              /* members may be ranges */
-	/* Exactly one of the two holds the members: `values` with one key and SET_VALUES, `elements` otherwise. Both sorted. */
+	/* Exactly one of the three holds the members: `values` or `networks` with one key and SET_VALUES, `elements` otherwise. All sorted. */
 	struct intervals values;
+	struct networks networks;
 	const struct element *elements;
 	size_t element_count;
 	uint32_t size;              /* SET_METER: sources at most; of others in a dump: members at most, 0: no bound */
@@ -117,6 +136,27 @@ struct set {
 	const struct span *origin;
 	bool foreign;
 };
+
+/* networks.c: the members of a set that are no elements, one after the other and none twice; neighbours may come as one interval. */
+struct members_walk {
+	const struct set *set;
+	size_t at;           /* the next interval of the set or of its list */
+	struct interval one; /* what is left of the present interval of the list, */
+	bool open;           /* if anything */
+	u128 member;         /* the next one of a network that is several, */
+	uint64_t left;       /* of so many */
+};
+struct members_walk members_walk(const struct set *set);
+bool members_next(struct members_walk *walk, struct interval *out);
+/* How many there are, elements or not. */
+u128 members_count(const struct set *set);
+/* All of them as one set of intervals, which shares `values`.  0 or -ENOMEM. */
+int members_written(void *ctx, const struct set *set, struct intervals *out);
+/* Those of `a` that `b` has not.  0 or -ENOMEM. */
+int members_subtract(void *ctx, const struct set *a, const struct set *b, struct intervals *out);
+/* The intervals whose networks those of a list are. */
+size_t network_list_count(const struct network_list *list);
+struct interval network_list_at(const struct network_list *list, size_t index);
 
 struct counter {
 	const char *name;
