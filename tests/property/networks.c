@@ -4,13 +4,14 @@
  */
 #include "dsl/ruleset/prefix.h"
 #include "portpolicy/ruleset.h"
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <talloc.h>
+/* after the above */
+#include <cmocka.h>
 
 #define ROUNDS 400
 #define PIECES 40
