@@ -7,7 +7,7 @@
 #include "portpolicy/ruleset.h"
 #include "tests/unit/memory.h"
 
-static struct ruleset *lower(struct world *world)
+static inline struct ruleset *lower(struct world *world)
 {
 	struct ruleset *ruleset;
 	if (!world->policy)
