@@ -17,8 +17,9 @@ static int set_origin(json_t *object, const struct span *origin)
 
 static json_t *set_object(const struct set *set)
 {
-	static const char *const kinds[] = {"values", "map", "meter", "timed"};
-	size_t members = set->kind == SET_VALUES && set->key_count == 1 ? set->values.count : set->element_count;
+	static const char *const kinds[] = {"values", "map", "counters", "meter", "timed"};
+	bool values = set->kind == SET_VALUES && set->key_count == 1;
+	size_t members = set->networks.list ? set->networks.count : values ? set->values.count : set->element_count;
 	json_t *object = json_object();
 	if (json_set(object, "name", json_text(set->name)) || json_set(object, "kind", json_string(kinds[set->kind])) ||
 		json_set(object, "members", json_integer((json_int_t)members)) || set_origin(object, set->origin)) {

@@ -5,7 +5,7 @@
  * difference is names that come and names that go; content is compared all the same, because others may have edited what bears
  * our name.
  */
-#include "portpolicy/ruleset.h"
+#include "dsl/ruleset/delta.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +37,9 @@ static bool step_equal(const struct step *left, const struct step *right)
 		if (a.keys[i] != b.keys[i])
 			return false;
 	return a.mask == b.mask && a.first == b.first && a.last == b.last && a.length == b.length &&
-	       !memcmp(a.masks, b.masks, sizeof a.masks) && text_equal(a.object, b.object) && a.rate == b.rate && a.seconds == b.seconds && a.burst == b.burst &&
-	       a.group == b.group && text_equal(a.prefix, b.prefix) && a.tcp_reset == b.tcp_reset && a.verdict == b.verdict;
+	       !memcmp(a.masks, b.masks, sizeof a.masks) && text_equal(a.object, b.object) && a.rate == b.rate &&
+	       a.seconds == b.seconds && a.burst == b.burst && a.group == b.group && text_equal(a.prefix, b.prefix) &&
+	       a.tcp_reset == b.tcp_reset && a.verdict == b.verdict;
 }
 
 bool nft_rule_equal(const struct nft_rule *a, const struct nft_rule *b)
@@ -108,8 +109,9 @@ struct differing {
 	struct indexes old, new;
 	struct change *changes;
 	size_t count;
-	bool rebuild; /* a set stands in the way that cannot be changed in place: all rules make room for it */
-	bool remake;  /* a base chain of ours is hooked in elsewhere: the table goes, and comes anew */
+	struct names remade; /* sets of `old` that cannot be changed in place: the rules that name them make room for new ones */
+	struct list_deltas deltas;
+	bool remake; /* a base chain of ours is hooked in elsewhere: the table goes, and comes anew */
 };
 
 static int index_all(void *ctx, const struct ruleset *ruleset, struct indexes *out)
@@ -184,92 +186,14 @@ static bool members_fixed(const struct set *set)
 	return set->kind == SET_VALUES || set->kind == SET_MAP || set->kind == SET_COUNTERS;
 }
 
-static int compare_intervals(const struct interval *a, const struct interval *b)
+static bool remakes(const struct differing *differing)
 {
-	if (a->first != b->first)
-		return a->first < b->first ? -1 : 1;
-	return (a->last > b->last) - (a->last < b->last);
-}
-
-/* Those of `a` that are not in `b`, interval by interval. */
-static int values_missing(void *ctx, struct intervals a, struct intervals b, struct intervals *out)
-{
-	struct interval *list = talloc_array(ctx, struct interval, a.count + 1);
-	size_t count = 0;
-	if (!list)
-		return -ENOMEM;
-	for (size_t i = 0, k = 0; i < a.count; i++) {
-		while (k < b.count && compare_intervals(&b.at[k], &a.at[i]) < 0)
-			k++;
-		if (k == b.count || compare_intervals(&b.at[k], &a.at[i]))
-			list[count++] = a.at[i];
-	}
-	*out = (struct intervals){list, count};
-	return 0;
-}
-
-static int compare_keys(const struct element *a, const struct element *b, unsigned keys)
-{
-	for (unsigned i = 0; i < keys; i++) {
-		int order = compare_intervals(
-			&(struct interval){a->first[i], a->last[i]}, &(struct interval){b->first[i], b->last[i]});
-		if (order)
-			return order;
-	}
-	return 0;
-}
-
-static bool element_equal(const struct element *a, const struct element *b, const struct set *set)
-{
-	return !compare_keys(a, b, set->key_count) &&
-	       (set->kind == SET_VALUES || (a->verdict == b->verdict && text_equal(a->object, b->object)));
-}
-
-static int elements_missing(void *ctx, const struct set *a, const struct set *b, const struct element **out, size_t *count)
-{
-	struct element *list = talloc_array(ctx, struct element, a->element_count + 1);
-	*count = 0;
-	if (!list)
-		return -ENOMEM;
-	for (size_t i = 0, k = 0; i < a->element_count; i++) {
-		while (k < b->element_count && compare_keys(&b->elements[k], &a->elements[i], a->key_count) < 0)
-			k++;
-		if (k == b->element_count || !element_equal(&b->elements[k], &a->elements[i], a))
-			list[(*count)++] = a->elements[i];
-	}
-	*out = list;
-	return 0;
-}
-
-/* The members of `set` that `other` lacks, as a set value of its own; *out NULL: none. */
-static int members_missing(void *ctx, const struct set *set, const struct set *other, const struct set **out)
-{
-	struct set *part = talloc_memdup(ctx, set, sizeof *set);
-	if (!part)
-		return -ENOMEM;
-	int error = set->interval ? values_missing(part, set->values, other->values, &part->values)
-				  : members_subtract(part, set, other, &part->values);
-	part->networks = (struct networks){0};
-	error = error ? error : elements_missing(part, set, other, &part->elements, &part->element_count);
-	*out = !error && (part->values.count || part->element_count) ? part : NULL;
-	return error;
-}
-
-static int differ_members(struct differing *differing, const struct set *old, const struct set *new)
-{
-	const struct set *gone, *come;
-	int error = members_missing(differing->ctx, old, new, &gone);
-	error = error ? error : members_missing(differing->ctx, new, old, &come);
-	if (!error && gone)
-		error = add(differing, (struct change){.kind = CHANGE_ELEMENTS_DELETE, .set = gone});
-	if (!error && come)
-		error = add(differing, (struct change){.kind = CHANGE_ELEMENTS_ADD, .set = come});
-	return error;
+	return differing->remade.count != 0;
 }
 
 static const struct set *old_set(const struct differing *differing, const struct set *set)
 {
-	return differing->rebuild ? NULL : find(&differing->old.sets, set);
+	return find(&differing->remade, set) ? NULL : find(&differing->old.sets, set);
 }
 
 static int add_objects(struct differing *differing)
@@ -295,23 +219,47 @@ static int add_objects(struct differing *differing)
 	return error;
 }
 
+static int change_members(struct differing *differing, const struct set *old, const struct set *new)
+{
+	const struct set *gone, *come;
+	int error = members_differ(differing->ctx, &differing->deltas, old, new, &gone, &come);
+	if (!error && gone)
+		error = add(differing, (struct change){.kind = CHANGE_ELEMENTS_DELETE, .set = gone});
+	if (!error && come)
+		error = add(differing, (struct change){.kind = CHANGE_ELEMENTS_ADD, .set = come});
+	return error;
+}
+
 static int add_members(struct differing *differing)
 {
 	int error = 0;
 	for (size_t i = 0; i < differing->wanted->set_count && !error; i++) {
 		const struct set *new = &differing->wanted->sets[i], *old = old_set(differing, new);
 		if (old && members_fixed(new))
-			error = differ_members(differing, old, new);
+			error = change_members(differing, old, new);
 		else if (!old && members_count(new))
 			error = add(differing, (struct change){.kind = CHANGE_ELEMENTS_ADD, .set = new});
 	}
 	return error;
 }
 
+static bool names_remade(const struct differing *differing, const struct chain *chain)
+{
+	for (size_t i = 0; i < chain->count; i++)
+		for (size_t k = 0; k < chain->rules[i].count; k++) {
+			const struct step *step = &chain->rules[i].steps[k];
+			bool looks_up = step->kind == STEP_LOOKUP || step->kind == STEP_MAP || step->kind == STEP_COUNT ||
+					step->kind == STEP_METER;
+			if (looks_up && find(&differing->remade, &step->object))
+				return true;
+		}
+	return false;
+}
+
 static bool rules_stay(const struct differing *differing, const struct chain *old)
 {
 	const struct chain *new = find(&differing->new.chains, old);
-	return !differing->rebuild && new &&rules_equal(old, new);
+	return new &&rules_equal(old, new) && !(remakes(differing) && names_remade(differing, old));
 }
 
 /* What others have written goes before what is ours comes: a jump of theirs may close a circle with one of ours. */
@@ -341,10 +289,9 @@ static int add_rules(struct differing *differing)
 /* Everything that names a set goes before the set can. */
 static int make_room(struct differing *differing)
 {
-	const struct ruleset *observed = differing->observed;
 	int error = flush_rules(differing);
-	for (size_t i = 0; i < observed->set_count && !error; i++)
-		error = add(differing, (struct change){.kind = CHANGE_SET_DELETE, .set = &observed->sets[i]});
+	for (size_t i = 0; i < differing->remade.count && !error; i++)
+		error = add(differing, (struct change){.kind = CHANGE_SET_DELETE, .set = differing->remade.at[i]});
 	return error;
 }
 
@@ -362,7 +309,7 @@ static int remove_objects(struct differing *differing)
 {
 	const struct ruleset *observed = differing->observed;
 	int error = 0;
-	for (size_t i = 0; i < observed->set_count && !error && !differing->rebuild; i++)
+	for (size_t i = 0; i < observed->set_count && !error; i++)
 		if (!find(&differing->new.sets, &observed->sets[i]))
 			error = add(differing, (struct change){.kind = CHANGE_SET_DELETE, .set = &observed->sets[i]});
 	error = error ? error : remove_chains(differing); /* which the members of a map may name */
@@ -386,10 +333,34 @@ static int check(struct differing *differing, const char **problem)
 			differing->wanted->table, new->name);
 		return *problem ? 1 : -ENOMEM;
 	}
-	for (size_t i = 0; i < differing->wanted->set_count; i++) {
-		const struct set *new = &differing->wanted->sets[i], *old = find(&differing->old.sets, new);
-		differing->rebuild |= old && (!set_alike(old, new) || !has_room(old, new));
+	return 0;
+}
+
+/* Is the set so different that it is made anew?  1, 0 or -ENOMEM. */
+static int must_be_remade(struct differing *differing, const struct set *old, const struct set *new)
+{
+	if (!set_alike(old, new) || !has_room(old, new))
+		return 1;
+	return list_replaced(differing->ctx, &differing->deltas, old, new);
+}
+
+static int choose_remade(struct differing *differing)
+{
+	struct names *remade = &differing->remade;
+	const struct ruleset *wanted = differing->wanted;
+	remade->at = talloc_array(differing->ctx, const void *, wanted->set_count + 1);
+	if (!remade->at)
+		return -ENOMEM;
+	for (size_t i = 0; i < wanted->set_count; i++) {
+		const struct set *new = &wanted->sets[i], *old = find(&differing->old.sets, new);
+		int status = old ? must_be_remade(differing, old, new) : 0;
+		if (status < 0)
+			return status;
+		if (status)
+			remade->at[remade->count++] = old;
 	}
+	if (remade->count)
+		qsort(remade->at, remade->count, sizeof *remade->at, by_name);
 	return 0;
 }
 
@@ -398,7 +369,6 @@ static void start_from_nothing(struct differing *differing)
 	static const struct ruleset nothing;
 	differing->observed = &nothing;
 	differing->old = (struct indexes){0};
-	differing->rebuild = false;
 }
 
 int ruleset_difference(
@@ -413,11 +383,12 @@ int ruleset_difference(
 	error = error ? error : check(&differing, problem);
 	if (!error && differing.remake)
 		start_from_nothing(&differing);
-	if (!error && differing.rebuild)
+	error = error ? error : choose_remade(&differing);
+	if (!error && remakes(&differing))
 		error = make_room(&differing);
 	error = error ? error : add_objects(&differing);
 	error = error ? error : add_members(&differing);
-	if (!error && !differing.rebuild)
+	if (!error && !remakes(&differing))
 		error = flush_rules(&differing);
 	error = error ? error : add_rules(&differing);
 	error = error ? error : remove_objects(&differing);
