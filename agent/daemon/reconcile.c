@@ -89,6 +89,8 @@ static void observe(struct reconcile *state, uint64_t now, struct reconcile_acti
 static void begin(struct reconcile *state, uint64_t now, struct reconcile_actions *actions)
 {
 	state->began = now;
+	state->doubts = 0;
+	state->suspected = 0;
 	observe(state, now, actions);
 }
 
@@ -175,15 +177,25 @@ static void put_right(struct reconcile *state, const struct reconcile_event *eve
 
 static bool stale(const struct reconcile *state)
 {
-	return state->lost || newer(state->touched, state->observed);
+	return state->lost || state->unheard || newer(state->touched, state->observed);
+}
+
+/* A dump within one generation holds all that was committed up to it; one that ran into others' commits is right if these left
+ * our table alone, and that is known when they were told. */
+static void note_observation(struct reconcile *state, const struct reconcile_event *event)
+{
+	state->observed = event->generation;
+	if (newer(event->after, state->seen))
+		state->seen = event->after;
+	if (event->after == event->generation && (!state->told || newer(event->after, state->told)))
+		state->told = event->after;
+	state->unheard = event->after != event->generation && (!state->told || newer(event->after, state->told));
 }
 
 static void on_observed(struct reconcile *state, const struct reconcile_event *event, struct reconcile_actions *actions)
 {
 	bool doubt;
-	state->observed = event->generation;
-	if (newer(event->after, state->seen))
-		state->seen = event->after;
+	note_observation(state, event);
 	if (event->revision != state->wanted || held(state, event->now)) {
 		observe(state, event->now, actions);
 		return;
@@ -233,7 +245,7 @@ static void on_refused(struct reconcile *state, const struct reconcile_event *ev
 		report(actions, REPORT_REFUSED, state->wanted, event->error);
 		state->wanted = state->in_force;
 		state->confirming = false;
-		state->refusals = state->moved = 0;
+		state->refusals = state->moved = state->doubts = 0;
 		observe(state, event->now, actions);
 	} else {
 		pause_after(state, event->now, event->error == EPERM ? REPORT_OTHER_OWNER : REPORT_FAILED, event->error, actions);
@@ -243,10 +255,19 @@ static void on_refused(struct reconcile *state, const struct reconcile_event *ev
 static void on_unknown(struct reconcile *state, const struct reconcile_event *event, struct reconcile_actions *actions)
 {
 	state->committed = true; /* perhaps; the read-back tells */
+	state->moved = state->doubts = 0;
+	state->suspected = 0;
 	if (++state->refusals < REFUSALS_BELIEVED)
 		observe(state, event->now, actions);
 	else
 		pause_after(state, event->now, REPORT_FAILED, event->error, actions);
+}
+
+static void release(struct reconcile *state, struct reconcile_actions *actions)
+{
+	if (state->own)
+		act(actions, ACTION_RELEASE);
+	state->owned = false;
 }
 
 static void on_owning(struct reconcile *state, const struct reconcile_event *event, struct reconcile_actions *actions)
@@ -258,16 +279,22 @@ static void on_owning(struct reconcile *state, const struct reconcile_event *eve
 	}
 	state->owned = !event->error;
 	state->own_refused = event->error;
-	if (state->owned)
+	if (held(state, event->now))
+		release(state, actions);
+	else if (state->owned)
 		report(actions, REPORT_OWNED, state->wanted, 0);
 	observe(state, event->now, actions);
 }
 
 static void on_seen(struct reconcile *state, const struct reconcile_event *event, struct reconcile_actions *actions)
 {
-	bool gap = state->seen && newer(event->generation, state->seen) && event->generation != following(state->seen);
+	bool gap = state->told && newer(event->generation, state->told) && event->generation != following(state->told);
 	if (newer(event->generation, state->seen))
 		state->seen = event->generation;
+	if (state->told && newer(event->generation, state->told))
+		state->told = event->generation;
+	if (state->told && !newer(state->seen, state->told))
+		state->unheard = false;
 	if (!gap && (event->mine || !event->touched))
 		return;
 	if (newer(event->generation, state->touched))
@@ -307,9 +334,7 @@ static void resume(struct reconcile *state, uint64_t now, struct reconcile_actio
 static void hold(struct reconcile *state, const struct reconcile_event *event, struct reconcile_actions *actions)
 {
 	state->held_until = event->now + event->hold_ms;
-	if (state->owned)
-		act(actions, ACTION_RELEASE);
-	state->owned = false;
+	release(state, actions);
 	report(actions, REPORT_HELD, state->wanted, 0);
 	if (at_rest(state))
 		state->phase = PHASE_HELD;
@@ -349,7 +374,8 @@ static void on_time(struct reconcile *state, uint64_t now, struct reconcile_acti
 
 static void on_looked(struct reconcile *state, const struct reconcile_event *event, struct reconcile_actions *actions)
 {
-	if (event->intact && event->generation == state->seen && !stale(state) && !held(state, event->now)) {
+	if (event->intact && event->generation == state->told && state->wanted == state->in_force && !stale(state) &&
+		!held(state, event->now)) {
 		state->phase = PHASE_SYNCED;
 		state->wake = event->now + RECONCILE_LOOK_MS;
 		if (state->unsaid)
@@ -405,7 +431,8 @@ static void on_event(struct reconcile *state, const struct reconcile_event *even
 		break;
 	case EVENT_COMMITTED:
 		state->committed = true;
-		state->moved = 0;
+		state->moved = state->doubts = 0;
+		state->suspected = 0;
 		observe(state, event->now, actions);
 		break;
 	case EVENT_MOVED:
@@ -428,6 +455,7 @@ static void on_event(struct reconcile *state, const struct reconcile_event *even
 		break;
 	case EVENT_LOST:
 		state->lost = true;
+		state->told = 0;
 		if (state->phase == PHASE_SYNCED)
 			begin(state, event->now, actions);
 		break;

@@ -53,9 +53,11 @@ struct reconcile {
 	uint64_t confirm_by;
 	uint64_t held_until;		  /* 0: not held */
 	uint32_t seen;			  /* the newest generation that is known of */
+	uint32_t told;			  /* up to which every commit was told, or is in a dump; 0: not known */
 	uint32_t observed;		  /* of the difference in hand */
 	uint32_t touched;		  /* the newest in which others have touched the table */
 	bool lost;			  /* events were lost since the last look */
+	bool unheard;			  /* the last dump ran into a commit that was not told (yet) */
 	bool committed;			  /* something was committed since the last time in sync */
 	bool unsaid;			  /* a fight, or a failure, was reported and its end was not */
 	uint64_t suspected;		  /* what one dump alone said of a set's members */
