@@ -31,7 +31,7 @@ TEST_LDLIBS = $(LDLIBS) $(shell pkg-config --libs cmocka)
 
 DSL := $(wildcard dsl/*/*.c)
 AGENT := $(filter-out agent/cli/main.c,$(wildcard agent/*/*.c))
-GENERATED := $(BUILD)/gen/parse.c $(BUILD)/gen/scan.c $(BUILD)/gen/iana.c
+GENERATED := $(BUILD)/gen/parse.c $(BUILD)/gen/scan.c $(BUILD)/gen/iana.c $(BUILD)/gen/fallback.c
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(DSL) $(AGENT)) $(GENERATED:.c=.o)
 MAIN := $(BUILD)/agent/cli/main.o
 UNITS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*.c tests/property/*.c))
@@ -69,6 +69,12 @@ $(BUILD)/gen/scan.c: dsl/language/scan.l $(BUILD)/gen/parse.c
 $(BUILD)/gen/iana.c: dsl/language/iana.awk dsl/language/iana-services.txt
 	@mkdir -p $(@D)
 	LC_ALL=C awk -f dsl/language/iana.awk dsl/language/iana-services.txt >$@.new && mv $@.new $@
+
+# The policy that the agent carries within itself, as one string.
+$(BUILD)/gen/fallback.c: rules/fallback.policy
+	@mkdir -p $(@D)
+	LC_ALL=C awk 'BEGIN { print "extern const char fallback_policy[];\nconst char fallback_policy[] =" } \
+		{ gsub(/[\\"]/, "\\\\&"); print "\t\"" $$0 "\\n\"" } END { print ";" }' $< >$@.new && mv $@.new $@
 
 $(NETNS): $(NETNS_LIB)
 $(BENCH) $(BUILD)/tests/unit/classbench: $(BENCH_LIB) $(NETNS_LIB)

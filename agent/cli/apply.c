@@ -7,10 +7,13 @@
  */
 #include "agent/cli/cli.h"
 #include "agent/cli/review.h"
+#include "agent/daemon/bundle.h"
 #include "portpolicy/kernel.h"
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <talloc.h>
+#include <unistd.h>
 
 #define LOOK_SECONDS 2.0
 #define REVOKE_SECONDS 60.0
@@ -66,6 +69,8 @@ struct outcome {
 	size_t changed;
 	const struct pending *pending;
 	const struct review *review; /* NULL: nothing was looked at */
+	bool by_agent;
+	char digest[DIGEST_ROOM];
 };
 
 static int print_json(const struct invocation *call, const struct outcome *outcome)
@@ -97,6 +102,8 @@ static int print_outcome(void *ctx, const struct invocation *call, const struct 
 		printf("in force: %zu rule%s for %s; %zu change%s\n", rules, rules == 1 ? "" : "s", directions, changed, changed == 1 ? "" : "s");
 	else
 		printf("nothing to change\n");
+	if (outcome->by_agent)
+		printf("the agent keeps it until its own policy changes\n");
 	if (outcome->pending) {
 		time_text(call->confirm, time);
 		printf("undone in %s unless `portpolicy confirm` comes\n", time);
@@ -160,22 +167,89 @@ static int look_at_connections(void *ctx, const struct invocation *call, struct 
 	return call->revoke && review->failed ? STATUS_FAILED : STATUS_YES;
 }
 
-static int apply_here(void *ctx, const struct invocation *call, struct kernel *kernel, struct world *world, const struct ruleset *wanted,
+/* What is good from now on, kept for a start without files. */
+static void keep(const struct invocation *call, const struct outcome *outcome, struct world *world)
+{
+	world_keep_known(world);
+	char *path = absolute_path(NULL, outcome->policy->file);
+	int error = !path ? -ENOMEM : call->confirm ? bundle_put_aside(call->table, path, world_trace(world)) : bundle_keep(call->table, path, world_trace(world));
+	if (error)
+		complain("portpolicy: warning: the policy could not be kept in %s as the last good one: %s\n", state_directory(), strerror(-error));
+	if (!call->confirm)
+		pending_forgive(call->table, outcome->digest);
+	talloc_free(path);
+}
+
+static int apply_here(void *ctx, const struct invocation *call, struct kernel *kernel, const struct ruleset *wanted, struct outcome *outcome)
+{
+	return install(ctx, call, kernel, wanted, &outcome->changed);
+}
+
+/* The agent gets the text of the policy, as it was read here: what this user sees and it does not is no matter then. */
+static int hand_over(void *ctx, const struct invocation *call, struct world *world, const struct policy *policy)
+{
+	size_t length;
+	char *text = bundle_text(ctx, policy->file, world_trace(world), 0, &length);
+	int descriptor = text ? memfd_create("policy", MFD_CLOEXEC) : -1;
+	if (descriptor < 0)
+		return text ? -errno : -ENOMEM;
+	json_t *request = json_pack("{s:s,s:I,s:I}", "verb", "apply", "encoding", (json_int_t)call->encoding, "confirm", (json_int_t)call->confirm);
+	if (call->host && request)
+		json_object_set_new(request, "host", json_text(call->host));
+	for (size_t put = 0; put < length;) {
+		ssize_t written = write(descriptor, text + put, length - put);
+		if (written < 0) {
+			int error = -errno;
+			close(descriptor);
+			json_decref(request);
+			return error;
+		}
+		put += (size_t)written;
+	}
+	int status = ask_agent(call, request, descriptor, NULL);
+	close(descriptor);
+	return status;
+}
+
+static int apply_by_agent(void *ctx, const struct invocation *call, struct kernel *kernel, struct world *world, const struct ruleset *wanted,
+	struct outcome *outcome)
+{
+	struct ruleset *observed;
+	struct changes *changes;
+	const char *problem;
+	uint32_t generation;
+	int status = kernel_dump(ctx, kernel, call->table, &observed, &generation);
+	if (status)
+		return kernel_unreachable(call, status);
+	status = ruleset_difference(ctx, observed, wanted, &changes, &problem);
+	if (status < 0)
+		return status;
+	outcome->changed = status ? 0 : changes->count;
+	status = hand_over(ctx, call, world, outcome->policy);
+	if (status != AGENT_NONE)
+		return status;
+	complain("portpolicy: the agent has just ended; nothing was changed\n");
+	return STATUS_FAILED;
+}
+
+static int apply(void *ctx, const struct invocation *call, struct kernel *kernel, struct world *world, const struct ruleset *wanted,
 	struct outcome *outcome)
 {
 	struct pending *pending = NULL;
 	int status = make_way(ctx, call, kernel);
+	trace_digest(world_trace(world), outcome->digest);
 	if (!status && call->confirm)
-		status = begin_pending(ctx, call, kernel, outcome->policy, &pending);
+		status = begin_pending(ctx, call, kernel, outcome->policy, outcome->digest, outcome->by_agent, &pending);
 	if (status)
 		return status;
-	status = install(ctx, call, kernel, wanted, &outcome->changed);
+	status = outcome->by_agent ? apply_by_agent(ctx, call, kernel, world, wanted, outcome) : apply_here(ctx, call, kernel, wanted, outcome);
 	if (status && pending)
 		pending_end(pending->table, pending->id);
 	if (status)
 		return status;
 	outcome->pending = pending;
-	world_keep_known(world);
+	if (!outcome->by_agent)
+		keep(call, outcome, world);
 	return look_at_connections(ctx, call, kernel, outcome);
 }
 
@@ -185,16 +259,19 @@ int verb_apply(void *ctx, const struct invocation *call)
 	struct world *world;
 	struct ruleset *wanted;
 	struct kernel *kernel;
+	struct invocation whole = *call;
 	int status = kernel_open(ctx, &kernel);
 	if (status)
 		return kernel_unreachable(call, status);
-	status = load_ruleset(ctx, call, true, &policy, &world, &wanted);
+	struct outcome outcome = {.by_agent = agent_there(call)};
+	whole.keep_lists = outcome.by_agent;
+	status = load_ruleset(ctx, &whole, true, &policy, &world, &wanted);
 	if (!status)
 		status = warn_of_host(ctx, call, kernel, policy);
 	if (status)
 		return status;
-	struct outcome outcome = {.policy = policy};
-	status = apply_here(ctx, call, kernel, world, wanted, &outcome);
+	outcome.policy = policy;
+	status = apply(ctx, call, kernel, world, wanted, &outcome);
 	if (status && !outcome.review)
 		return status;
 	int printed = print_outcome(ctx, call, &outcome);

@@ -33,6 +33,7 @@ struct invocation {
 	size_t include_count;
 	unsigned confirm; /* seconds after which an apply is undone; 0: never */
 	bool revoke;
+	bool keep_lists; /* the bytes of lists are wanted too (agent/daemon/bundle.h) */
 };
 
 int verb_check(void *ctx, const struct invocation *call);
@@ -44,6 +45,9 @@ int verb_apply(void *ctx, const struct invocation *call);
 int verb_remove(void *ctx, const struct invocation *call);
 int verb_confirm(void *ctx, const struct invocation *call);
 int verb_rollback(void *ctx, const struct invocation *call);
+int verb_status(void *ctx, const struct invocation *call);
+int verb_reload(void *ctx, const struct invocation *call);
+int verb_hold(void *ctx, const struct invocation *call);
 int verb_agent(void *ctx, const struct invocation *call);
 
 /*
@@ -56,6 +60,10 @@ int world_new(void *ctx, const struct invocation *call, const char *main_path, b
 const struct environment *world_environment(const struct world *world);
 void world_answer_for(struct world *world, const char *host);
 int world_error(const struct world *world); /* 0 or a negative errno */
+/* What was asked of a careful world (agent/daemon/trace.h); NULL for others. */
+struct trace *world_trace(const struct world *world);
+/* Lists are as they were last known, whatever their files say now: for a policy that is brought back. */
+void world_prefer_known(struct world *world);
 /* A ruleset made of this world is in force: what its lists, users and groups said is what stays when they are gone. */
 void world_keep_known(struct world *world);
 
@@ -68,6 +76,11 @@ int descriptor_trusted(int descriptor);
 int load_policy(void *ctx, const struct invocation *call, const char *path, bool careful, struct policy **out, struct world **world);
 /* The same and on to the ruleset: refuses what may not be installed. */
 int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct world **world, struct ruleset **out);
+/* From a policy to its ruleset: refuses what may not be installed. Returns as load_ruleset; prints nothing. */
+int policy_ruleset(void *ctx, const struct invocation *call, const struct policy *policy, struct diagnostics *diagnostics,
+	struct ruleset **out);
+/* The path as it leads from everywhere; links in it stay. NULL: out of memory. */
+char *absolute_path(void *ctx, const char *path);
 /* The one operand FILE, the default, or NULL after a usage error. */
 const char *policy_operand(const struct invocation *call);
 
@@ -91,7 +104,17 @@ int show_refusal(void *ctx, const struct refusal *refusal);
  */
 int settle_pending(void *ctx, const struct invocation *call, struct kernel *kernel, struct pending **left);
 /* Called before the kernel is changed by `apply --confirm`; starts the guardian. Returns as settle_pending. */
-int begin_pending(void *ctx, const struct invocation *call, struct kernel *kernel, const struct policy *policy, struct pending **out);
+int begin_pending(void *ctx, const struct invocation *call, struct kernel *kernel, const struct policy *policy, const char *digest, bool by_agent,
+	struct pending **out);
+
+/* Does an agent keep this table here? */
+bool agent_there(const struct invocation *call);
+/*
+ * Asks it for something (agent/daemon/commands.c); steals the request, prints what it has to say, and gives the status that it answers.  *result, where wanted, is a
+ * new reference, or NULL.  AGENT_NONE when there is none; STATUS_FAILED after a message when it does not answer.
+ */
+#define AGENT_NONE 3
+int ask_agent(const struct invocation *call, json_t *request, int descriptor, json_t **result);
 
 /* Standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -68,7 +68,7 @@ int settle_pending(void *ctx, const struct invocation *call, struct kernel *kern
 	if (status)
 		return STATUS_YES;
 	*left = pending;
-	if (pending_left(pending) || pending->by_agent)
+	if (pending_left(pending) || (pending->by_agent && agent_there(call)))
 		return STATUS_YES;
 	status = undo(ctx, kernel, pending);
 	if (status == STATUS_YES)
@@ -87,8 +87,8 @@ static int forget(const struct pending *pending, int error, const char *what)
 	return STATUS_FAILED;
 }
 
-int begin_pending(
-	void *ctx, const struct invocation *call, struct kernel *kernel, const struct policy *policy, struct pending **out)
+int begin_pending(void *ctx, const struct invocation *call, struct kernel *kernel, const struct policy *policy,
+	const char *digest, bool by_agent, struct pending **out)
 {
 	struct ruleset *before;
 	uint8_t *bytes;
@@ -107,7 +107,8 @@ int begin_pending(
 	}
 	pending->table = call->table;
 	pending->file = policy->file;
-	pending->digest = "";
+	pending->digest = digest;
+	pending->by_agent = by_agent;
 	pending->deadline = boot_milliseconds() + (uint64_t)call->confirm * 1000;
 	pending->began = time(NULL);
 	pending->existed = before->exists;
@@ -152,9 +153,13 @@ int verb_confirm(void *ctx, const struct invocation *call)
 	int status = find_pending(ctx, call, &pending);
 	if (status)
 		return status;
-	status = pending_end(call->table, pending->id);
+	status = pending->by_agent ? ask_agent(call, json_pack("{s:s}", "verb", "confirm"), -1, NULL) : AGENT_NONE;
+	if (status == AGENT_NONE)
+		status = pending_confirm(pending);
 	if (status < 0)
 		return unreadable(status);
+	if (status == STATUS_FAILED)
+		return status;
 	if (status) {
 		complain("portpolicy: too late: %s has been undone\n", pending->file);
 		return STATUS_NO;
@@ -170,7 +175,10 @@ int verb_rollback(void *ctx, const struct invocation *call)
 	if (status)
 		return kernel_unreachable(call, status);
 	status = find_pending(ctx, call, &pending);
-	if (!status)
+	if (status)
+		return status;
+	status = pending->by_agent ? ask_agent(call, json_pack("{s:s}", "verb", "rollback"), -1, NULL) : AGENT_NONE;
+	if (status == AGENT_NONE)
 		status = undo(ctx, kernel, pending);
 	return status ? status : print_decision(call, pending, "undone");
 }

@@ -8,6 +8,7 @@
 #include "agent/cli/cli.h"
 #include "agent/cli/known.h"
 #include "agent/daemon/store.h"
+#include "agent/daemon/trace.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
@@ -30,6 +31,8 @@ struct world {
 	int main_error;
 	char *input; /* standard input, once read */
 	size_t input_length;
+	bool prefer_known;
+	struct trace *trace; /* careful only */
 	struct known *known; /* careful only: the values that stay when a list, user or group is not to be had */
 };
 
@@ -108,6 +111,8 @@ static int read_path(const struct world *world, void *ctx, const char *path, enu
 /* A list that is missing, unreadable or empty keeps the value that stood when a ruleset was last made of it. */
 static int read_list(struct world *world, void *ctx, const char *path, char **bytes, size_t *length)
 {
+	if (world->prefer_known && world->known && !known_recall(world->known, ctx, "file", path, bytes, length))
+		return 0;
 	int error = read_path(world, ctx, path, FILE_LIST, bytes, length);
 	if (!world->known || error == -ENOMEM || error == -EPERM)
 		return error;
@@ -329,6 +334,10 @@ int world_new(void *ctx, const struct invocation *call, const char *main_path, b
 	int error = world->environment.host ? set_library(world, call) : -ENOMEM;
 	if (!error && careful && !(world->known = known_new(world, state_directory())))
 		error = -ENOMEM;
+	if (!error && careful)
+		error = trace_new(world, &world->environment, &world->trace);
+	if (!error && careful)
+		world->trace->keep_lists = call->keep_lists;
 	if (error) {
 		talloc_free(world);
 		return error;
@@ -337,7 +346,14 @@ int world_new(void *ctx, const struct invocation *call, const char *main_path, b
 	return 0;
 }
 
-const struct environment *world_environment(const struct world *world) { return &world->environment; }
+const struct environment *world_environment(const struct world *world)
+{
+	return world->trace ? &world->trace->environment : &world->environment;
+}
+
+struct trace *world_trace(const struct world *world) { return world->trace; }
+
+void world_prefer_known(struct world *world) { world->prefer_known = true; }
 
 void world_answer_for(struct world *world, const char *host) { world->environment.host = host; }
 

@@ -4,7 +4,10 @@
  */
 #include "agent/cli/cli.h"
 #include <errno.h>
+#include <limits.h>
+#include <string.h>
 #include <talloc.h>
+#include <unistd.h>
 
 const char *policy_operand(const struct invocation *call)
 {
@@ -13,6 +16,14 @@ const char *policy_operand(const struct invocation *call)
 		return NULL;
 	}
 	return call->operand_count ? call->operands[0] : DEFAULT_POLICY;
+}
+
+char *absolute_path(void *ctx, const char *path)
+{
+	char here[PATH_MAX];
+	if (path[0] == '/' || !strcmp(path, "-") || !getcwd(here, sizeof here))
+		return talloc_strdup(ctx, path);
+	return talloc_asprintf(ctx, "%s/%s", here, path);
 }
 
 int load_policy(void *ctx, const struct invocation *call, const char *path, bool careful, struct policy **out, struct world **world)
@@ -50,6 +61,17 @@ static void refuse_nothing_managed(const struct policy *policy, struct diagnosti
 	diagnostic_hint(diagnostics, problem, "declare what happens to the rest, e.g. `default in deny`");
 }
 
+int policy_ruleset(void *ctx, const struct invocation *call, const struct policy *policy, struct diagnostics *diagnostics,
+	struct ruleset **out)
+{
+	refuse_unknowns(policy, diagnostics);
+	refuse_nothing_managed(policy, diagnostics);
+	int status = policy_lower_as(ctx, policy, call->table, call->encoding, diagnostics, out);
+	if (status < 0)
+		return status;
+	return status || diagnostics->errors ? STATUS_NO : STATUS_YES;
+}
+
 int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct policy **policy, struct world **world,
 	struct ruleset **out)
 {
@@ -62,11 +84,7 @@ int load_ruleset(void *ctx, const struct invocation *call, bool careful, struct 
 	struct diagnostics *diagnostics = diagnostics_new(ctx);
 	if (!diagnostics)
 		return -ENOMEM;
-	refuse_unknowns(*policy, diagnostics);
-	refuse_nothing_managed(*policy, diagnostics);
-	status = policy_lower_as(ctx, *policy, call->table, call->encoding, diagnostics, out);
+	status = policy_ruleset(ctx, call, *policy, diagnostics, out);
 	print_diagnostics(diagnostics);
-	if (status < 0)
-		return status;
-	return status || diagnostics->errors ? STATUS_NO : STATUS_YES;
+	return status;
 }

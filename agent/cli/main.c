@@ -86,6 +86,24 @@ static const struct verb verbs[] = {
 		"Brings the rules back that stood before `apply --confirm`, without waiting for its time. Needs root.\n\n"
 		"Exit status: 0 they are back; 1 nothing is pending; 2 they could not be brought back.\n\n"
 		"Example: portpolicy rollback\n"},
+	{"status", verb_status, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "status [FILE]              what is in force, and whether it is what the policy says",
+		"Usage: portpolicy status [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
+		"Tells which policy is in force and since when, whether the kernel agrees with it, and what the agent has\n"
+		"repaired; warns of other firewalls. Where no agent runs, or with FILE, the kernel is compared with the policy.\n"
+		"Needs root.\n\n"
+		"Exit status: 0 in sync; 1 not, or held, or the agent's own policy is not the one in force; 2 it could not be known.\n\n"
+		"Example: portpolicy status --json\n"},
+	{"reload", verb_reload, OPT_JSON | OPT_TABLE, "reload                     let the agent read its policy again, now",
+		"Usage: portpolicy reload [--json] [--table NAME]\n\n"
+		"The agent reads its own policy again and puts it in force, also in place of one that `apply` gave it. What is\n"
+		"wrong with it is shown, and what was in force stays then. (It sees changed files by itself, a moment later.)\n\n"
+		"Exit status: 0 in force; 1 the policy has mistakes; 2 no agent, or the kernel refused.\n\n"
+		"Example: portpolicy reload\n"},
+	{"hold", verb_hold, OPT_JSON | OPT_TABLE, "hold TIME|end              let the agent repair nothing for a while",
+		"Usage: portpolicy hold [--json] [--table NAME] TIME|end\n\n"
+		"Until TIME (90s, 5m, 1h; at most a day) is over the agent lets others edit its table; `status` says so. Then it\n"
+		"puts everything back. `hold end` ends it earlier. Needs root.\n\n"
+		"Example: portpolicy hold 10m\n"},
 	{"remove", verb_remove, OPT_JSON | OPT_TABLE, "remove                     take out all that apply installed",
 		"Usage: portpolicy remove [--json] [--table NAME]\n\n"
 		"Takes out the table that apply installed, and nothing else. Needs root.\n\n"

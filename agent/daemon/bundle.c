@@ -5,6 +5,7 @@
  *     policy DIGEST SECONDS LENGTH          main path
  *     library LENGTH                        a directory, in order
  *     file LENGTH BYTES                     a path, and the bytes of the file
+ *     list LENGTH BYTES                     the same of a list, where lists are kept
  *     name LENGTH BYTES                     a path, and the one true name that it had
  *     glob LENGTH COUNT                     a pattern, and COUNT times: path LENGTH
  *
@@ -27,8 +28,9 @@ static void write_entries(FILE *out, const struct trace *trace)
 	for (const struct traced *one = trace->first; one; one = one->next) {
 		if (one->error)
 			continue;
-		if (one->kind == TRACED_POLICY) {
-			fprintf(out, "file %zu %zu\n%s\n", strlen(one->path), one->length, one->path);
+		if ((one->kind == TRACED_POLICY || one->kind == TRACED_LIST) && one->bytes) {
+			fprintf(out, "%s %zu %zu\n%s\n", one->kind == TRACED_LIST ? "list" : "file", strlen(one->path),
+				one->length, one->path);
 			fwrite(one->bytes, 1, one->length, out);
 			fputc('\n', out);
 		} else if (one->kind == TRACED_NAME)
@@ -139,7 +141,10 @@ static int read_entry(struct reader *reader, const char *word, size_t length, si
 	struct traced *one = talloc_zero(reader->bundle, struct traced);
 	if (!one)
 		return -ENOMEM;
-	one->kind = !strcmp(word, "file") ? TRACED_POLICY : !strcmp(word, "name") ? TRACED_NAME : TRACED_GLOB;
+	one->kind = !strcmp(word, "file")   ? TRACED_POLICY
+		    : !strcmp(word, "list") ? TRACED_LIST
+		    : !strcmp(word, "name") ? TRACED_NAME
+					    : TRACED_GLOB;
 	one->path = read_bytes(one, reader, length);
 	if (!one->path || (one->kind == TRACED_GLOB && strcmp(word, "glob")))
 		return -EBADMSG;
@@ -189,9 +194,9 @@ static const struct traced *find(const struct bundle *bundle, enum traced_kind k
 static int kept_file(void *data, void *ctx, const char *path, enum file_kind kind, char **bytes, size_t *length)
 {
 	const struct bundle *bundle = data;
-	if (kind == FILE_LIST)
+	const struct traced *one = find(bundle, kind == FILE_LIST ? TRACED_LIST : TRACED_POLICY, path);
+	if (!one && kind == FILE_LIST)
 		return bundle->inner->read_file(bundle->inner->data, ctx, path, kind, bytes, length);
-	const struct traced *one = find(bundle, TRACED_POLICY, path);
 	if (!one)
 		return -ENOENT;
 	*bytes = talloc_memdup(ctx, one->bytes, one->length + 1);
@@ -272,15 +277,49 @@ static char *store_name(void *ctx, const char *table, const char *main)
 	return talloc_asprintf(ctx, "good-%s-%.16s", table, digest);
 }
 
-int bundle_keep(const char *table, const char *main, const struct trace *trace)
+char *bundle_name_aside(void *ctx, const char *table)
+{
+	return talloc_asprintf(ctx, "pending-%s.policy", table);
+}
+
+static int write_bundle(const char *name, const char *main, const struct trace *trace)
 {
 	size_t length;
-	void *scratch = talloc_new(NULL);
-	char *name = scratch ? store_name(scratch, table, main) : NULL;
-	char *text = name ? bundle_text(scratch, main, trace, time(NULL), &length) : NULL;
+	char *text = name ? bundle_text(NULL, main, trace, time(NULL), &length) : NULL;
 	int error = text ? store_write(name, text, length) : -ENOMEM;
-	talloc_free(scratch);
+	talloc_free(text);
 	return error;
+}
+
+int bundle_keep(const char *table, const char *main, const struct trace *trace)
+{
+	char *name = store_name(NULL, table, main);
+	int error = write_bundle(name, main, trace);
+	talloc_free(name);
+	return error;
+}
+
+int bundle_put_aside(const char *table, const char *main, const struct trace *trace)
+{
+	char *name = bundle_name_aside(NULL, table);
+	int error = write_bundle(name, main, trace);
+	talloc_free(name);
+	return error;
+}
+
+int bundle_promote(const char *table, const char *aside)
+{
+	char *bytes, *name;
+	size_t length;
+	struct bundle *bundle;
+	void *scratch = talloc_new(NULL);
+	int error = scratch ? store_read(scratch, aside, &bytes, &length) : -ENOMEM;
+	if (!error)
+		error = bundle_parse(scratch, bytes, length, NULL, &bundle);
+	if (!error)
+		error = (name = store_name(scratch, table, bundle->main)) ? store_write(name, bytes, length) : -ENOMEM;
+	talloc_free(scratch);
+	return error == -ENOENT ? 0 : error;
 }
 
 int bundle_recall(void *ctx, const char *table, const char *main, const struct environment *inner, struct bundle **out)

@@ -27,6 +27,12 @@ int bundle_keep(const char *table, const char *main, const struct trace *trace);
  */
 int bundle_recall(void *ctx, const char *table, const char *main, const struct environment *inner, struct bundle **out);
 
+/* Puts it aside instead, until it is known whether it is good; and makes of what was put aside the last good state of its policy.
+ * 0, also when there is none. */
+int bundle_put_aside(const char *table, const char *main, const struct trace *trace);
+int bundle_promote(const char *table, const char *aside);
+char *bundle_name_aside(void *ctx, const char *table); /* of the file. NULL: out of memory */
+
 /* The two on bytes. */
 char *bundle_text(void *ctx, const char *main, const struct trace *trace, int64_t now, size_t *length); /* NULL: out of memory */
 int bundle_parse(void *ctx, const char *bytes, size_t length, const struct environment *inner, struct bundle **out);

@@ -23,6 +23,7 @@ struct agent_policy {
 	struct ruleset *ruleset;
 	struct world *world; /* that it was made of (agent/cli); the daemon does not look into it */
 	const char *name;    /* where it comes from, for people */
+	struct provenance *provenance; /* policies.h; or NULL */
 };
 
 struct agent;
@@ -96,8 +97,8 @@ int agent_listen(struct agent *agent, void *ctx, agent_told told, void *data, st
  * The log: one line to standard error, with the level as systemd reads it (sd-daemon(3)) where that is its journal.  A line of a
  * kind that comes more than a few times in ten seconds is counted instead, and the count said later.
  */
-enum log_kind { LOG_STATE, LOG_REPAIR, LOG_TROUBLE, LOG_CONTROL }; /* a policy's own diagnostics do not go through here */
-#define LOG_KINDS 4
+enum log_kind { LOG_STATE, LOG_REPAIR, LOG_TROUBLE, LOG_POLICY, LOG_CONTROL };
+#define LOG_KINDS 5
 enum log_level { LEVEL_ERROR = 3, LEVEL_WARNING = 4, LEVEL_NOTICE = 5, LEVEL_INFO = 6 };
 struct log;
 struct log *log_new(void *ctx);

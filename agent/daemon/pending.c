@@ -6,6 +6,7 @@
  */
 #include "agent/daemon/pending.h"
 #include "agent/cli/cli.h"
+#include "agent/daemon/bundle.h"
 #include "agent/daemon/store.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -147,8 +148,10 @@ static int still_stands(void *ctx, const char *table, const char *id)
 
 static int take_away(void *ctx, const char *table)
 {
-	char *record = record_name(ctx, table), *rules = snapshot_name(ctx, table);
-	int error = record && rules ? store_remove(record) : -ENOMEM;
+	char *record = record_name(ctx, table), *rules = snapshot_name(ctx, table), *aside = bundle_name_aside(ctx, table);
+	int error = record && rules && aside ? store_remove(record) : -ENOMEM;
+	if (!error)
+		error = store_remove(aside);
 	return error ? error : store_remove(rules);
 }
 
@@ -162,6 +165,72 @@ int pending_end(const char *table, const char *id)
 	if (lock >= 0)
 		close(lock);
 	talloc_free(scratch);
+	return status;
+}
+
+static char *blamed_name(void *ctx, const char *table)
+{
+	return talloc_asprintf(ctx, "unconfirmed-%s", table);
+}
+
+bool pending_blamed(const char *table, const char *digest)
+{
+	char *bytes;
+	size_t length;
+	void *scratch = talloc_new(NULL);
+	char *name = scratch ? blamed_name(scratch, table) : NULL;
+	bool blamed = name && !store_read(scratch, name, &bytes, &length) && !strcmp(bytes, digest);
+	talloc_free(scratch);
+	return blamed;
+}
+
+void pending_forgive(const char *table, const char *digest)
+{
+	void *scratch = talloc_new(NULL);
+	char *name = scratch && pending_blamed(table, digest) ? blamed_name(scratch, table) : NULL;
+	if (name)
+		store_remove(name);
+	talloc_free(scratch);
+}
+
+/* The lock is held. What cannot be written down is only not remembered. */
+static void blame(void *ctx, const char *table, const char *digest)
+{
+	char *name = blamed_name(ctx, table);
+	if (name && *digest)
+		store_write(name, digest, strlen(digest));
+}
+
+void pending_undone(const char *table)
+{
+	struct pending *pending;
+	void *scratch = talloc_new(NULL);
+	int lock = scratch ? store_lock() : -ENOMEM;
+	int status = lock < 0 ? lock : pending_read(scratch, table, &pending);
+	if (status == 0 || status == 2)
+		blame(scratch, table, pending->digest);
+	if (status == 0 || status == 2 || status == -EBADMSG)
+		take_away(scratch, table);
+	if (lock >= 0)
+		close(lock);
+	talloc_free(scratch);
+}
+
+int pending_confirm(const struct pending *pending)
+{
+	void *scratch = talloc_new(NULL);
+	int lock = scratch ? store_lock() : -ENOMEM;
+	int status = lock < 0 ? lock : still_stands(scratch, pending->table, pending->id);
+	char *aside = status ? NULL : bundle_name_aside(scratch, pending->table);
+	if (!status)
+		status = aside ? bundle_promote(pending->table, aside) : -ENOMEM;
+	if (!status)
+		status = take_away(scratch, pending->table);
+	if (lock >= 0)
+		close(lock);
+	talloc_free(scratch);
+	if (!status)
+		pending_forgive(pending->table, pending->digest);
 	return status;
 }
 
@@ -224,6 +293,8 @@ int pending_undo(
 	int status = lock < 0 ? lock : still_stands(ctx, pending->table, pending->id);
 	if (!status)
 		status = restore(ctx, kernel, pending, before, problem);
+	if (!status)
+		blame(ctx, pending->table, pending->digest);
 	if (!status)
 		status = take_away(ctx, pending->table);
 	if (lock >= 0)

@@ -47,6 +47,16 @@ int pending_end(const char *table, const char *id);
 int pending_undo(
 	void *ctx, struct kernel *kernel, const struct pending *pending, const struct ruleset *before, const char **problem);
 
+/* It is to stay: as pending_end, and the policy that was put aside becomes the last good one (bundle.h). */
+int pending_confirm(const struct pending *pending);
+
+/* The agent has undone the change that is on record: takes the record away, and notes the digest of what was not confirmed. */
+void pending_undone(const char *table);
+/* Is this the digest of a policy that was undone, and is not to be used by itself?  It is forgiven when somebody applies or
+ * confirms it. */
+bool pending_blamed(const char *table, const char *digest);
+void pending_forgive(const char *table, const char *digest);
+
 /* Can this ruleset be brought back as it is, i.e. holds it only what this program writes? */
 bool ruleset_restorable(const struct ruleset *ruleset);
 

@@ -11,6 +11,7 @@
 #include "agent/daemon/sandbox.h"
 #include <errno.h>
 #include <linux/capability.h>
+#include <grp.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -172,12 +173,19 @@ static int keep_one_capability(void)
 	return syscall(SYS_capset, &header, data) ? -errno : 0;
 }
 
+/* What is loaded when a user or group is looked up is code, and must be there before. A name that nobody has goes through all of nsswitch.conf(5). */
+static void load_name_services(void)
+{
+	char buffer[4096];
+	struct passwd user, *found_user;
+	struct group group, *found_group;
+	getpwnam_r("portpolicy:nobody", &user, buffer, sizeof buffer, &found_user);
+	getgrnam_r("portpolicy:nobody", &group, buffer, sizeof buffer, &found_group);
+}
+
 int sandbox_enter(void)
 {
-	/* What is loaded at the first look-up of a user is code, and must be there before. */
-	struct passwd entry, *found;
-	char buffer[4096];
-	getpwnam_r("root", &entry, buffer, sizeof buffer, &found);
+	load_name_services();
 	int error = keep_one_capability();
 	if (!error && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		error = -errno;

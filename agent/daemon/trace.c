@@ -68,7 +68,7 @@ static int read_file(void *data, void *ctx, const char *path, enum file_kind kin
 		return one->error;
 	hash_bytes(trace, path, strlen(path));
 	hash_bytes(trace, *bytes, *length);
-	if (kind == FILE_POLICY) {
+	if (kind == FILE_POLICY || trace->keep_lists) {
 		one->bytes = talloc_memdup(one, *bytes, *length + (*length == 0));
 		one->length = *length;
 		if (!one->bytes)
@@ -138,6 +138,12 @@ int trace_new(void *ctx, const struct environment *inner, struct trace **out)
 	trace->environment.find_group = find_group;
 	*out = trace;
 	return 0;
+}
+
+void trace_forget(struct trace *trace)
+{
+	for (struct traced *one = trace->first; one; one = one->next)
+		TALLOC_FREE(one->bytes);
 }
 
 void trace_digest(const struct trace *trace, char out[DIGEST_ROOM])

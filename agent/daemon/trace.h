@@ -28,7 +28,7 @@ struct traced {
 	struct file_mark mark; /* as it was before it was read; not of a glob */
 	int error;	       /* 0 or negative */
 	const char *real;      /* TRACED_NAME */
-	char *bytes;	       /* TRACED_POLICY */
+	char *bytes;	       /* TRACED_POLICY, and TRACED_LIST where lists are kept */
 	size_t length;
 	char **found; /* TRACED_GLOB */
 	size_t found_count;
@@ -39,7 +39,8 @@ struct trace {
 	struct environment environment; /* to load with */
 	const struct environment *inner;
 	struct traced *first, **last;
-	bool accounts; /* users or groups were asked for */
+	bool accounts;   /* users or groups were asked for */
+	bool keep_lists; /* their bytes are kept too */
 	void *hash;
 };
 
@@ -47,6 +48,8 @@ struct trace {
 int trace_new(void *ctx, const struct environment *inner, struct trace **out);
 /* Of the bytes of all policies and lists that were read, with their paths, in reading order. */
 void trace_digest(const struct trace *trace, char out[DIGEST_ROOM]);
+/* Lets go of all bytes: what is left tells what to watch, and the digest. */
+void trace_forget(struct trace *trace);
 /* 0 or a negative errno, where *out is all zero. */
 int file_mark(const char *path, struct file_mark *out);
 bool file_mark_equal(const struct file_mark *a, const struct file_mark *b);

@@ -3,7 +3,7 @@
  *
  *   connect listen PORT...            on every address of both families; prints `listening` when all are open
  *   connect echo PORT                 keeps each connection, gives back what it is sent, and says a dot ten times a second
- *   connect to ADDRESS PORT           connected (0), refused (1), prohibited (1), no answer (1) within a second
+ *   connect to ADDRESS PORT [MS]      connected (0), refused (1), prohibited (1), no answer (1) within a second, or so many milliseconds
  *   connect                           tests itself over lo
  */
 #include <arpa/inet.h>
@@ -120,7 +120,7 @@ static socklen_t parse_address(const char *text, uint16_t port, struct sockaddr_
 }
 
 /* 0 or a positive errno. */
-static int try_connection(const char *text, uint16_t port)
+static int try_connection(const char *text, uint16_t port, int patience)
 {
 	struct sockaddr_storage address;
 	socklen_t length = parse_address(text, port, &address);
@@ -132,7 +132,7 @@ static int try_connection(const char *text, uint16_t port)
 	struct pollfd wait = {.fd = descriptor, .events = POLLIN | POLLOUT};
 	int error = connect(descriptor, (struct sockaddr *)&address, length) ? errno : 0;
 	socklen_t size = sizeof(error);
-	if (error == EINPROGRESS && poll(&wait, 1, PATIENCE_MS) <= 0)
+	if (error == EINPROGRESS && poll(&wait, 1, patience) <= 0)
 		error = ETIMEDOUT;
 	else if (error == EINPROGRESS && getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size))
 		error = errno;
@@ -164,11 +164,11 @@ static int test_itself(void)
 	int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	ioctl(control, SIOCSIFFLAGS, &lo);
 	close(control);
-	int before = try_connection("127.0.0.1", 7093);
+	int before = try_connection("127.0.0.1", 7093, PATIENCE_MS);
 	int listener = open_listener(7093);
 	if (listener < 0)
 		return 1;
-	int during = try_connection("127.0.0.1", 7093);
+	int during = try_connection("127.0.0.1", 7093, PATIENCE_MS);
 	close(listener);
 	printf("without a listener: %s; with one: %s\n", word_for(before), word_for(during));
 	return before != ECONNREFUSED || during != 0;
@@ -184,11 +184,11 @@ int main(int count, char **words)
 		return listen_on(words + 2, count - 2);
 	if (count == 3 && !strcmp(words[1], "echo"))
 		return echo_on((uint16_t)atoi(words[2]));
-	if (count == 4 && !strcmp(words[1], "to")) {
-		int error = try_connection(words[2], (uint16_t)atoi(words[3]));
+	if ((count == 4 || count == 5) && !strcmp(words[1], "to")) {
+		int error = try_connection(words[2], (uint16_t)atoi(words[3]), count == 5 ? atoi(words[4]) : PATIENCE_MS);
 		puts(word_for(error));
 		return error != 0;
 	}
-	fputs("usage: connect [listen PORT... | echo PORT | to ADDRESS PORT]\n", stderr);
+	fputs("usage: connect [listen PORT... | echo PORT | to ADDRESS PORT [MS]]\n", stderr);
 	return 2;
 }

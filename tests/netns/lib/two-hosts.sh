@@ -83,5 +83,20 @@ serve_peer() {
 	processes+=($!)
 	until_true 5 is_listening "$log" || exit 2
 }
-# What the peer gets when it tries this port of the host, quickly: a closed door is silent, so a second is spent on it.
-reaches() { peer "$connect" to "${2:-10.7.0.1}" "$1"; }
+# What the peer gets when it tries this port of the host.
+reaches() { peer "$connect" to "${2:-10.7.0.1}" "$1" 200; }
+
+# An agent in the background: its process in $agent, its log in ./log.
+agent=
+start_agent() { # arguments
+	: >log
+	"$command" agent "$@" 2>log &
+	agent=$!
+	processes+=("$agent")
+	until_true 10 grep -q "in force:\|left as they are" log || { cat log; exit 2; }
+}
+stop_agent() {
+	kill "$agent" 2>/dev/null
+	wait "$agent" 2>/dev/null
+}
+field() { sed -n "s/.*\"$1\": \"\{0,1\}\([^\",}]*\).*/\1/p" <<<"$out"; }
