@@ -71,7 +71,7 @@ $(BUILD)/gen/iana.c: dsl/language/iana.awk dsl/language/iana-services.txt
 	LC_ALL=C awk -f dsl/language/iana.awk dsl/language/iana-services.txt >$@.new && mv $@.new $@
 
 # The policy that the agent carries within itself, as one string.
-$(BUILD)/gen/fallback.c: rules/fallback.policy
+$(BUILD)/gen/fallback.c: rules/examples/fallback.policy
 	@mkdir -p $(@D)
 	LC_ALL=C awk 'BEGIN { print "extern const char fallback_policy[];\nconst char fallback_policy[] =" } \
 		{ gsub(/[\\"]/, "\\\\&"); print "\t\"" $$0 "\\n\"" } END { print ";" }' $< >$@.new && mv $@.new $@

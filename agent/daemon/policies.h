@@ -11,7 +11,7 @@
 enum policy_origin {
 	POLICY_OWN,	  /* the agent's own files, as they are */
 	POLICY_LAST_GOOD, /* as they were when they were last good */
-	POLICY_FALLBACK,  /* rules/fallback.policy: there is nothing else */
+	POLICY_FALLBACK,  /* rules/examples/fallback.policy: there is nothing else */
 	POLICY_GIVEN,	  /* by `apply` through the control socket */
 };
 
