@@ -27,7 +27,7 @@ struct invocation {
 	const char **operands;
 	size_t operand_count;
 	bool json, strict, no_owner, write, check;
-	const char *file, *host, *table, *as;
+	const char *file, *host, *table, *as, *from, *unknown;
 	enum encoding encoding;
 	const char **include; /* -I, in the order given */
 	size_t include_count;
@@ -49,6 +49,7 @@ int verb_status(void *ctx, const struct invocation *call);
 int verb_reload(void *ctx, const struct invocation *call);
 int verb_hold(void *ctx, const struct invocation *call);
 int verb_agent(void *ctx, const struct invocation *call);
+int verb_import(void *ctx, const struct invocation *call);
 
 /*
  * The real world. `careful`: files that somebody other than root may write are refused with -EPERM.

@@ -13,7 +13,8 @@
 #include <talloc.h>
 
 enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128,
-	OPT_ENCODING = 256, OPT_NO_OWNER = 512, OPT_WRITE = 1024, OPT_CHECK = 2048, OPT_REVOKE = 4096 };
+	OPT_ENCODING = 256, OPT_NO_OWNER = 512, OPT_WRITE = 1024, OPT_CHECK = 2048, OPT_REVOKE = 4096, OPT_FROM = 8192,
+	OPT_UNKNOWN = 16384 };
 
 struct verb {
 	const char *name;
@@ -63,6 +64,18 @@ static const struct verb verbs[] = {
 		"Prints the ruleset that apply would install, as nft -f reads it, or as JSON.\n\n"
 		"  --encoding KIND  lay the rules out as auto (by cost), linear, hashes, boxes, ports or chains\n\n"
 		"Example: portpolicy compile host.policy | nft -c -f -\n"},
+	{"import", verb_import, OPT_JSON | OPT_FROM | OPT_UNKNOWN, "import FILE...             make a policy of iptables, nft or ufw rules",
+		"Usage: portpolicy import [--from KIND] [--unknown deny|skip] [--json] FILE...\n\n"
+		"Reads the output of iptables-save, ip6tables-save, ipset save and nft list ruleset, and the rule files\n"
+		"of ufw, and prints one policy that decides the same. What cannot be said is listed line by line, in\n"
+		"the policy and on standard error. The policy is proved against the rules before it is printed.\n"
+		"- is standard input.\n\n"
+		"  --from KIND          iptables, ip6tables, ipset, nft or ufw, where the file does not tell\n"
+		"  --unknown deny|skip  packets that a line which could not be translated may deny are denied\n"
+		"                       (unless told otherwise), or decided as if the line were not there\n"
+		"  --json               one object: policy, remarks, counts\n\n"
+		"Exit status: 0 a policy was printed; 2 the rules could not be read, or the proof failed.\n\n"
+		"Example: iptables-save | portpolicy import - > host.policy\n"},
 	{"plan", verb_plan, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "plan [FILE]                what apply would change",
 		"Usage: portpolicy plan [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Compares the policy with what the kernel holds and lists what apply would change. Changes nothing.\n\n"
@@ -129,6 +142,7 @@ static const struct {
 	{"--encoding", 0, OPT_ENCODING, true}, {"--no-owner", 0, OPT_NO_OWNER, false},
 	{"--write", 'w', OPT_WRITE, false}, {"--check", 0, OPT_CHECK, false},
 	{"--revoke", 0, OPT_REVOKE, false},
+	{"--from", 0, OPT_FROM, true}, {"--unknown", 0, OPT_UNKNOWN, true},
 };
 #define OPTIONS (sizeof options / sizeof *options)
 
@@ -211,6 +225,8 @@ static int set_option(void *ctx, struct invocation *call, unsigned bit, const ch
 	case OPT_NO_OWNER: call->no_owner = true; break;
 	case OPT_REVOKE: call->revoke = true; break;
 	case OPT_CONFIRM: return parse_time(value, &call->confirm) ? bad_time(call, value) : 0;
+	case OPT_FROM: call->from = value; break;
+	case OPT_UNKNOWN: call->unknown = value; break;
 	case OPT_ENCODING: return set_encoding(call, value);
 	case OPT_INCLUDE:
 		call->include = talloc_realloc(ctx, call->include, const char *, call->include_count + 1);
