@@ -1,9 +1,10 @@
 /*
  * From a policy to a ruleset.
  *
- * A managed direction is one base chain, made once, that lets established connections pass and jumps to a chain named by its
- * content. That jump is what a new policy replaces. The chain below takes the packet through the order of LANGUAGE.md ("What a
- * policy means"): errors of what was let through, loopback, invalid, then deny, reject, allow, and the default.
+ * A managed direction is one base chain, made once, that lets established connections pass and jumps to chains named by their
+ * content. These jumps are what a new policy replaces. The chains below take the packet through the order of LANGUAGE.md ("What a
+ * policy means"): errors of what was let through, loopback, invalid, then deny, reject, allow, and the default. A packet that
+ * begins a connection is neither an error nor invalid, and is not asked whether it is: it has the shorter way.
  */
 #include "dsl/ruleset/encoding.h"
 #include <errno.h>
@@ -78,10 +79,10 @@ static int loopback_fate(struct lowering *lowering, enum direction direction, st
 	return error;
 }
 
-static int add_loopback(struct lowering *lowering, enum direction direction, struct rules *rules)
+static int add_loopback(struct lowering *lowering, enum direction direction, const struct phrase *fate, struct rules *rules)
 {
-	struct phrase fate = {0}, ways[3] = {{{{0}}, 0}};
-	int count = direction == DIRECTION_OUT ? 3 : 1, error;
+	struct phrase ways[3] = {{{{0}}, 0}};
+	int count = direction == DIRECTION_OUT ? 3 : 1, error = 0;
 	if (direction == DIRECTION_FORWARD)
 		return 0;
 	say_value(&ways[0], direction == DIRECTION_IN ? KEY_IIFNAME : KEY_OIFNAME, interface_number("lo"));
@@ -89,9 +90,8 @@ static int add_loopback(struct lowering *lowering, enum direction direction, str
 	say_bits(&ways[1], KEY_IP_DADDR, (u128)0xff << 24, (u128)127 << 24);
 	say_value(&ways[2], KEY_NFPROTO, 10);
 	say_value(&ways[2], KEY_IP6_DADDR, 1);
-	error = loopback_fate(lowering, direction, &fate);
 	for (int i = 0; i < count && !error; i++) {
-		say(&ways[i], fate.steps[0]);
+		say(&ways[i], fate->steps[0]);
 		error = rules_add(lowering, rules, &ways[i]);
 	}
 	return error;
@@ -122,9 +122,9 @@ static int add_standing(struct lowering *lowering, struct rules *rules)
 	if (!element)
 		return -ENOMEM;
 	element->first[0] = element->last[0] = PROTOCOL_TCP;
-	say_bits(&phrase, KEY_CT_STATE, CT_NEW, CT_NEW);
 	say_value(&phrase, KEY_L4PROTO, PROTOCOL_TCP);
 	say_bits(&phrase, KEY_TCP_FLAGS, TCP_FLAGS, TCP_ACK);
+	say_bits(&phrase, KEY_CT_STATE, CT_NEW, CT_NEW);
 	say(&phrase, (struct step){.kind = STEP_LOOKUP, .keys = {KEY_L4PROTO}, .key_count = 1, .object = "standing"});
 	int error = add_verdict_rule(lowering, rules, &phrase, NFT_VERDICT_ACCEPT, NULL);
 	return error ? error
@@ -188,19 +188,40 @@ static int add_answers(struct lowering *lowering, struct rules *rules)
 	return error;
 }
 
-static int direction_chain(struct lowering *lowering, enum direction direction, const char **name)
+/* Of a packet that begins a connection. */
+static int new_chain(struct lowering *lowering, enum direction direction, const struct phrase *loopback, const char **name)
 {
 	struct rules rules = {0};
-	int error = add_related(lowering, &rules);
-	if (!error && direction == DIRECTION_OUT)
-		error = add_answers(lowering, &rules);
-	error = error ? error : add_loopback(lowering, direction, &rules);
-	if (!error && direction == DIRECTION_FORWARD)
-		error = add_standing(lowering, &rules);
-	error = error ? error : add_invalid(lowering, direction, &rules);
+	int error = direction == DIRECTION_FORWARD ? add_standing(lowering, &rules) : 0;
+	error = error ? error : add_loopback(lowering, direction, loopback, &rules);
 	error = error ? error : add_lines(lowering, direction, false, &rules);
 	error = error ? error : default_lower(lowering, direction, &rules);
 	return error ? error : chain_add(lowering, direction_names[direction], &rules, name);
+}
+
+/* Of a packet that conntrack calls related or invalid; what a helper expects begins a connection after all. */
+static int related_chain(struct lowering *lowering, enum direction direction, const struct phrase *loopback,
+	const char *new_connection, const char **name)
+{
+	static const char *const prefixes[] = {"in-related", "out-related", "forward-related"};
+	struct rules rules = {0};
+	struct phrase last = {0};
+	int error = add_related(lowering, &rules);
+	if (!error && direction == DIRECTION_OUT)
+		error = add_answers(lowering, &rules);
+	error = error ? error : add_loopback(lowering, direction, loopback, &rules);
+	error = error ? error : add_invalid(lowering, direction, &rules);
+	error = error ? error : add_verdict_rule(lowering, &rules, &last, NFT_VERDICT_GOTO, new_connection);
+	return error ? error : chain_add(lowering, prefixes[direction], &rules, name);
+}
+
+static int direction_chains(
+	struct lowering *lowering, enum direction direction, const char **new_connection, const char **related)
+{
+	struct phrase loopback = {0};
+	int error = direction != DIRECTION_FORWARD ? loopback_fate(lowering, direction, &loopback) : 0;
+	error = error ? error : new_chain(lowering, direction, &loopback, new_connection);
+	return error ? error : related_chain(lowering, direction, &loopback, *new_connection, related);
 }
 
 static int lower_direction(struct lowering *lowering, enum direction direction)
@@ -209,15 +230,21 @@ static int lower_direction(struct lowering *lowering, enum direction direction)
 	static const enum chain_hook hooks[] = {HOOK_INPUT, HOOK_OUTPUT, HOOK_FORWARD};
 	const struct direction_policy *line = &lowering->policy->directions[direction];
 	bool open = line->action == ACTION_ALLOW || line->mode == MODE_AUDIT;
-	struct phrase established = {0}, swap = {0}, last = {0};
+	struct phrase established = {0}, begins = {0}, rest = {0}, last = {0};
 	struct rules rules = {0};
-	const char *chain;
-	int error = direction_chain(lowering, direction, &chain);
+	const char *new_connection, *related;
+	int error = direction_chains(lowering, direction, &new_connection, &related);
 	if (error)
 		return error;
 	say_bits(&established, KEY_CT_STATE, CT_ESTABLISHED, CT_ESTABLISHED);
+	say(&begins, (struct step){.kind = STEP_COMPARE,
+			     .keys = {KEY_CT_STATE},
+			     .key_count = 1,
+			     .mask = CT_NEW | CT_UNTRACKED,
+			     .negated = true});
 	error = add_verdict_rule(lowering, &rules, &established, NFT_VERDICT_ACCEPT, NULL);
-	error = error ? error : add_verdict_rule(lowering, &rules, &swap, NFT_VERDICT_JUMP, chain);
+	error = error ? error : add_verdict_rule(lowering, &rules, &begins, NFT_VERDICT_JUMP, new_connection);
+	error = error ? error : add_verdict_rule(lowering, &rules, &rest, NFT_VERDICT_JUMP, related);
 	error = error ? error : add_verdict_rule(lowering, &rules, &last, open ? NFT_VERDICT_ACCEPT : NFT_VERDICT_DROP, NULL);
 	return error ? error : chain_base(lowering, names[direction], hooks[direction], !open, &rules);
 }

@@ -13,6 +13,7 @@
 #define CT_ESTABLISHED 2
 #define CT_RELATED 4
 #define CT_NEW 8
+#define CT_UNTRACKED 64
 
 struct lowering {
 	void *ctx;  /* what becomes part of the ruleset */

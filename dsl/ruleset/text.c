@@ -131,9 +131,24 @@ static int prefix_length(enum key key, u128 mask)
 	return mask == expected ? length : -1;
 }
 
+/* "ct state new,untracked": any of them. */
+static void put_any_state(FILE *out, unsigned states)
+{
+	const char *between = "ct state ";
+	for (size_t i = 0; i < sizeof state_bits / sizeof *state_bits; i++)
+		if (states & state_bits[i].bit) {
+			fprintf(out, "%s%s", between, state_bits[i].name);
+			between = ",";
+		}
+}
+
 static void put_compare(FILE *out, const struct step *step)
 {
 	enum key key = step->keys[0];
+	if (key == KEY_CT_STATE && step->mask && !step->first && step->negated) {
+		put_any_state(out, (unsigned)step->mask);
+		return;
+	}
 	const char *operator= step->negated ? "!= " : "";
 	bool one_state = key == KEY_CT_STATE && step->mask == step->first && !(step->mask & (step->mask - 1)) && !step->negated;
 	int length = step->mask && (is_v4(key) || is_v6(key)) ? prefix_length(key, step->mask) : -1;

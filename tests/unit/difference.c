@@ -375,7 +375,7 @@ static void no_circle_on_the_way(void **state)
 	LOWER(wanted, "default in deny\nallow in tcp/1-9 log\n");
 	struct model *model = model_of(wanted_world.ctx, wanted);
 	const struct chain *base = find_chain(model, "input");
-	struct chain *swap = find_chain(model, base->rules[1].steps[0].object), *inner = NULL;
+	struct chain *swap = find_chain(model, base->rules[1].steps[1].object), *inner = NULL;
 	for (size_t k = 0; k < swap->count; k++)
 		for (size_t s = 0; s < swap->rules[k].count; s++)
 			if (swap->rules[k].steps[s].kind == STEP_VERDICT && swap->rules[k].steps[s].object)

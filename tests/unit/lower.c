@@ -318,7 +318,7 @@ static const struct chain *swapped(const struct ruleset *ruleset, enum chain_hoo
 {
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		if (ruleset->chains[i].hook == hook)
-			return chain_named(ruleset, ruleset->chains[i].rules[1].steps[0].object);
+			return chain_named(ruleset, ruleset->chains[i].rules[1].steps[1].object);
 	return NULL;
 }
 
