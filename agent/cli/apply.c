@@ -8,6 +8,7 @@
 #include "agent/cli/cli.h"
 #include "agent/cli/review.h"
 #include "agent/daemon/bundle.h"
+#include "agent/daemon/installed.h"
 #include "portpolicy/kernel.h"
 #include <errno.h>
 #include <string.h>
@@ -119,7 +120,9 @@ static int install(void *ctx, const struct invocation *call, struct kernel *kern
 	struct changes *applied = NULL;
 	struct refusal refusal = {0};
 	const char *problem = NULL;
-	int status = kernel_install(ctx, kernel, call->table, wanted, &applied, &refusal, &problem);
+	int status = installed_tell(ctx, kernel, call->table);
+	if (!status)
+		status = kernel_install(ctx, kernel, call->table, wanted, &applied, &refusal, &problem);
 	if (status < 0)
 		return status == -ENOMEM ? status : kernel_unreachable(call, status);
 	if (status == 1)
@@ -130,6 +133,7 @@ static int install(void *ctx, const struct invocation *call, struct kernel *kern
 		complain("portpolicy: %s\n", problem ? problem : "a table of this name belongs to somebody else");
 		return STATUS_FAILED;
 	}
+	installed_note(kernel, call->table, wanted);
 	*changed = applied ? applied->count : 0;
 	return STATUS_YES;
 }

@@ -2,6 +2,7 @@
  * plan: the difference between what the kernel holds and what the policy wants, one line a change; nothing is changed.
  */
 #include "agent/cli/review.h"
+#include "agent/daemon/installed.h"
 #include "portpolicy/kernel.h"
 #include <errno.h>
 #include <talloc.h>
@@ -109,6 +110,9 @@ int verb_plan(void *ctx, const struct invocation *call)
 	status = warn_of_session(ctx, policy);
 	if (!status)
 		status = settle_pending(ctx, call, kernel, &pending);
+	if (status)
+		return status;
+	status = installed_tell(ctx, kernel, call->table);
 	if (status)
 		return status;
 	status = kernel_dump(ctx, kernel, call->table, &observed, &generation);

@@ -39,6 +39,7 @@ struct batch {
 	size_t change;		  /* being encoded */
 	uint32_t set_id;
 	bool persist; /* for a table that is added */
+	const uint8_t *stamp;
 };
 
 /* Room for one message of any length that we write, or NULL. */
@@ -117,6 +118,7 @@ static int batch_end(struct batch *batch)
 	return 0;
 }
 
+/* The kernel passes over the stamp of a table that is there. */
 static int put_table(struct batch *batch, const char *name, bool delete, uint32_t flags)
 {
 	struct nlmsghdr *message;
@@ -124,8 +126,10 @@ static int put_table(struct batch *batch, const char *name, bool delete, uint32_
 	if (status)
 		return status;
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, name);
-	if (!delete)
+	if (!delete) {
 		mnl_attr_put_u32(message, NFTA_TABLE_FLAGS, htonl(flags));
+		put_stamp(message, batch->stamp);
+	}
 	batch_end_message(batch, message);
 	return 0;
 }
@@ -410,6 +414,7 @@ static int commit_once(struct kernel *kernel, const struct changes *changes, uin
 		return status ? status : -ENOMEM;
 	batch->first = kernel->sequence + 1;
 	batch->persist = kernel->persist;
+	batch->stamp = kernel->stamp;
 	status = write_batch(batch, changes, generation, refusal);
 	kernel->sequence += batch->messages;
 	if (!status)
@@ -436,5 +441,6 @@ int kernel_commit(struct kernel *kernel, const struct changes *changes, uint32_t
 		*refusal = (struct refusal){0};
 		status = commit_once(kernel, changes, generation, refusal);
 	}
+	kernel->settled = !status && generation ? next_generation(generation) : 0;
 	return status;
 }

@@ -37,7 +37,8 @@ struct dump {
 	struct counter *counters;
 	size_t chain_count, rule_count, set_count, counter_count, last_chain;
 	bool dormant, persist;
-	uint32_t owner;
+	uint32_t owner, generation;
+	uint8_t stamp[TABLE_STAMP];
 };
 
 static void *grown(void *ctx, void *array, size_t count, size_t size)
@@ -75,6 +76,9 @@ static int take_table(const struct nlmsghdr *message, void *data)
 	if (!table)
 		return -ENOMEM;
 	if (nftnl_table_nlmsg_parse(message, table) >= 0) {
+		uint32_t length = 0;
+		const void *userdata = nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &length);
+		read_stamp(userdata, length, dump->stamp);
 		uint32_t flags = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS);
 		dump->dormant = flags & NFT_TABLE_F_DORMANT;
 		dump->persist = flags & TABLE_PERSIST;
@@ -239,6 +243,8 @@ static int dump_members(struct dump *dump, struct set *set)
 	struct member_dump members = {.ctx = dump->ctx, .set = set};
 	if (set->foreign || set->kind == SET_METER || set->kind == SET_TIMED)
 		return 0;
+	if (known_members(dump->kernel, dump->generation, dump->stamp, set))
+		return 0;
 	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(
 		(char *)buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, kernel_sequence(dump->kernel));
 	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, dump->table);
@@ -374,6 +380,7 @@ int kernel_look(struct kernel *kernel, const char *table, struct table_state *ou
 	out->dormant = dump.dormant;
 	out->persist = dump.persist;
 	out->owner = dump.owner;
+	memcpy(out->stamp, dump.stamp, TABLE_STAMP);
 	return status == -ENOENT ? 0 : status;
 }
 
@@ -385,6 +392,7 @@ int kernel_dump_once(void *ctx, struct kernel *kernel, const char *table, struct
 		return -ENOMEM;
 	int status = strlen(table) > 255 ? -ENAMETOOLONG : kernel_generation(kernel, before), read = 0;
 	if (!status) {
+		dump.generation = *before;
 		read = read_table(&dump, ruleset);
 		status = read == -ENOMEM || read == -EPERM || read == -ETIMEDOUT ? read : kernel_generation(kernel, after);
 	}

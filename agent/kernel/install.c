@@ -128,6 +128,8 @@ static int try_once(const struct install *install, void *ctx, const struct rules
 	int status = kernel_dump(ctx, install->kernel, install->table, &observed, &generation);
 	if (!status)
 		status = difference(install, ctx, observed, wanted, changes);
+	if (!status && !(*changes)->count)
+		install->kernel->settled = generation;
 	if (status || !(*changes)->count)
 		return status;
 	return kernel_commit(install->kernel, *changes, generation, install->refusal);
@@ -151,6 +153,8 @@ static int settle(const struct install *install, const struct ruleset *wanted, s
 		status = try_once(install, attempt, wanted, changes);
 		if (!status && unknown && !(*changes)->count)
 			*changes = unknown;
+		if (doubtful(status, install->refusal))
+			kernel_know(install->kernel, NULL); /* what was known may be what is wrong */
 		bool sent = *changes && (status == -ETIMEDOUT || status == -ENOBUFS);
 		if (sent)
 			unknown = *changes;

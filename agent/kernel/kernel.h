@@ -28,6 +28,9 @@ struct kernel {
 	struct mnl_socket *socket;
 	uint32_t sequence;
 	uint8_t *buffer; /* RECEIVE_ROOM */
+	uint8_t stamp[TABLE_STAMP]; /* of the tables that it makes */
+	struct table_knowledge known;
+	uint32_t settled; /* generation that a commit of ours made, or that nothing differed in; 0: not known */
 	bool persist; /* tables that it makes are to outlive an owner; no longer when the host has refused it */
 	struct tape *record; /* all that is received goes here too; or NULL */
 	struct tape *replay; /* there is no socket: the answers come from here; or NULL */
@@ -84,6 +87,14 @@ bool verdict_has_chain(enum nft_verdict verdict);
 /* Byte order of a key, as nft notes it in the user data of a set; and our own note there: one byte (enum key) for each key. */
 enum { NFT_ORDER_NONE, NFT_ORDER_HOST, NFT_ORDER_NETWORK };
 #define SET_USERDATA_KEYS 0xc9
+
+/* knowledge.c: the stamp stands in the user data of the table */
+#define TABLE_USERDATA_STAMP 0xca
+void put_stamp(struct nlmsghdr *message, const uint8_t *stamp);
+void read_stamp(const void *userdata, uint32_t length, uint8_t *stamp); /* zeros: there is none */
+uint32_t next_generation(uint32_t generation);
+/* Fills in the members of a set where they are known. */
+bool known_members(const struct kernel *kernel, uint32_t generation, const uint8_t *stamp, struct set *set);
 
 /* elements.c: members of a set, in messages of bounded size */
 typedef int (*message_starter)(void *data, uint16_t type, uint16_t flags, struct nlmsghdr **out);

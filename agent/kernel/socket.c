@@ -12,6 +12,8 @@
 #include <libnftnl/common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <talloc.h>
@@ -66,6 +68,8 @@ int link_open(void *ctx, int bus, struct kernel **out)
 	if (!kernel)
 		return status;
 	kernel->sequence = (uint32_t)time(NULL);
+	if (getrandom(kernel->stamp, sizeof(kernel->stamp), GRND_NONBLOCK) != sizeof(kernel->stamp))
+		memset(kernel->stamp, 0, sizeof(kernel->stamp)); /* nothing is known of such a table later */
 	kernel->buffer = talloc_array(kernel, uint8_t, RECEIVE_ROOM);
 	if (kernel->buffer && !(kernel->socket = mnl_socket_open2(bus, SOCK_CLOEXEC)))
 		status = -errno;

@@ -23,10 +23,12 @@ int kernel_dump(void *ctx, struct kernel *kernel, const char *table, struct rule
 int kernel_dump_once(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint32_t *before, uint32_t *after);
 
 /* What can be known of the table without a dump. */
+#define TABLE_STAMP 16
 struct table_state {
 	uint32_t generation;
 	bool exists, dormant, persist;
-	uint32_t owner; /* port id, or 0 */
+	uint32_t owner;             /* port id, or 0 */
+	uint8_t stamp[TABLE_STAMP]; /* random bytes that the table was made with, or zeros: it was not made by us */
 };
 int kernel_look(struct kernel *kernel, const char *table, struct table_state *out);
 
@@ -64,6 +66,29 @@ int kernel_watch_next(struct kernel_watch *watch, struct kernel_event *event);
 int kernel_snapshot(void *ctx, struct kernel *kernel, const char *table, struct ruleset **out, uint8_t **bytes, size_t *length);
 /* 0, -EBADMSG for bytes that no kernel_snapshot of this table made, or -ENOMEM. */
 int kernel_snapshot_read(void *ctx, const char *table, const uint8_t *bytes, size_t length, struct ruleset **out);
+
+/*
+ * Members of sets that the caller knows, because it put them there: to read a million back takes the kernel half a minute (it walks a hash
+ * from its beginning for every 32 KB).  The stamp tells the table from others of its name, also those of other network namespaces;
+ * the generation tells that nothing has changed since.
+ */
+struct table_knowledge {
+	uint32_t generation;
+	uint8_t stamp[TABLE_STAMP];
+	const struct set *sets; /* only their names, kinds and members count */
+	size_t set_count;
+};
+/*
+ * From now on a dump (and kernel_install) takes the members of these sets from here where generation and stamp are what it finds; else it
+ * reads them.  `known` is copied, but for its sets, which must outlive the socket or the next call, and the rulesets dumped
+ * meanwhile.  Who watches (kernel_watch_next) may go on to the generation of a commit that did not touch the table.  NULL: nothing is known.
+ */
+void kernel_know(struct kernel *kernel, const struct table_knowledge *known);
+/*
+ * The generation and stamp of the table as the last kernel_commit or kernel_install that returned 0 left it, from which on what was
+ * wanted then is known.  0; 1 when somebody has committed since, or the table has no stamp; or a negative errno.  out->sets are for the caller to fill in.
+ */
+int kernel_settled(struct kernel *kernel, const char *table, struct table_knowledge *out);
 
 struct refusal {
 	int error;                   /* positive errno from the kernel */
