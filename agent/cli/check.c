@@ -6,14 +6,17 @@
  */
 #include "agent/cli/cli.h"
 #include "portpolicy/analysis.h"
+#include "portpolicy/ignore.h"
 #include <errno.h>
 #include <string.h>
 #include <talloc.h>
 
+#define HOSTS_SHOWN 8
+
 struct finding {
 	struct diagnostic what;
 	json_t *expect; /* of an expect that fails; borrowed by `what` for its text form */
-	char *hosts;    /* "web1, db1" */
+	char *hosts;    /* "web1, db1", the first of them */
 	size_t host_count;
 };
 
@@ -24,6 +27,10 @@ struct verdict_of_file {
 	size_t kinds;
 	size_t errors, warnings, failed, expects, rules;
 	bool undecided;
+	const struct source **sources; /* that were read, of all kinds; each name once */
+	size_t source_count;
+	const struct policy **policies; /* of each kind that has no errors */
+	size_t policy_count;
 	char *summary; /* of the last kind */
 };
 
@@ -48,8 +55,8 @@ static int add_finding(void *ctx, struct verdict_of_file *file, const char *host
 			found = &file->findings[i];
 	if (found) {
 		json_decref(expect);
-		found->hosts = talloc_asprintf_append(found->hosts, ", %s", host);
-		found->host_count++;
+		if (found->host_count++ < HOSTS_SHOWN)
+			found->hosts = talloc_asprintf_append(found->hosts, ", %s", host);
 		return found->hosts ? 0 : -ENOMEM;
 	}
 	if ((file->count & (file->count - 1)) == 0) {
@@ -68,6 +75,16 @@ static int add_findings(void *ctx, struct verdict_of_file *file, const char *hos
 	int error = diagnostics->exhausted ? -ENOMEM : 0;
 	for (const struct diagnostic *one = diagnostics->first; one && !error; one = one->next)
 		error = add_finding(ctx, file, host, one, NULL);
+	return error;
+}
+
+/* Those that have nothing to do with the kind of host. */
+static int add_general_findings(void *ctx, struct verdict_of_file *file, const struct diagnostics *diagnostics)
+{
+	size_t count = file->count;
+	int error = add_findings(ctx, file, "", diagnostics);
+	for (size_t i = count; i < file->count; i++)
+		file->findings[i].host_count = file->kinds;
 	return error;
 }
 
@@ -114,11 +131,12 @@ static int expect_failed(void *ctx, struct verdict_of_file *file, const struct p
 }
 
 static int prove(void *ctx, struct verdict_of_file *file, const struct policy *policy, const struct decision *decision,
-	const struct expectation *expect, struct diagnostics *diagnostics)
+	const struct expectation *expect, struct diagnostics *diagnostics, bool *held)
 {
 	struct answer counter;
 	bool unknown = false;
 	int outcome = expectation_prove(ctx, decision, expect, BUDGET_DEFAULT, &counter, &unknown);
+	*held = outcome == 0;
 	file->expects++;
 	if (outcome == 1)
 		return expect_failed(ctx, file, policy, expect, &counter, unknown);
@@ -141,17 +159,51 @@ static int describe(void *ctx, struct verdict_of_file *file, const struct policy
 	return file->summary ? 0 : -ENOMEM;
 }
 
-static int analyse(void *ctx, struct verdict_of_file *file, const struct policy *policy, struct diagnostics *diagnostics)
+static int analyse(void *ctx, struct verdict_of_file *file, const struct policy *policy, const struct environment *environment,
+	struct diagnostics *diagnostics)
 {
 	struct decision *decision;
-	int error = decision_new(ctx, policy, &decision);
+	bool *held = talloc_zero_array(ctx, bool, policy->expect_count + 1);
+	int error = held ? decision_new(ctx, policy, &decision) : -ENOMEM;
 	for (size_t i = 0; !error && i < policy->expect_count; i++)
-		error = prove(ctx, file, policy, decision, &policy->expects[i], diagnostics);
+		error = prove(ctx, file, policy, decision, &policy->expects[i], diagnostics, &held[i]);
 	if (!error)
 		error = analyse_reachability(ctx, policy, decision, diagnostics);
 	if (!error)
-		error = analyse_rules(ctx, policy, decision, diagnostics);
+		error = analyse_rules(ctx, policy, decision, environment, held, diagnostics);
 	return error ? error : describe(ctx, file, policy);
+}
+
+static int add_source(void *ctx, struct verdict_of_file *file, const struct source *source)
+{
+	for (size_t i = 0; i < file->source_count; i++)
+		if (!strcmp(file->sources[i]->name, source->name))
+			return 0;
+	const struct source **more = talloc_realloc(ctx, file->sources, const struct source *, file->source_count + 1);
+	if (!more)
+		return -ENOMEM;
+	file->sources = more;
+	file->sources[file->source_count++] = source;
+	return 0;
+}
+
+static int add_sources(void *ctx, struct verdict_of_file *file, const struct policy *policy)
+{
+	int error = 0;
+	for (size_t i = 0; i < policy->source_count && !error; i++)
+		if (!policy->sources[i]->library)
+			error = add_source(ctx, file, policy->sources[i]);
+	return error;
+}
+
+static int add_policy(void *ctx, struct verdict_of_file *file, const struct policy *policy)
+{
+	const struct policy **more = talloc_realloc(ctx, file->policies, const struct policy *, file->policy_count + 1);
+	if (!more)
+		return -ENOMEM;
+	file->policies = more;
+	file->policies[file->policy_count++] = policy;
+	return add_sources(ctx, file, policy);
 }
 
 static int judge_kind(void *ctx, struct verdict_of_file *file, struct world *world, const char *host)
@@ -163,7 +215,9 @@ static int judge_kind(void *ctx, struct verdict_of_file *file, struct world *wor
 	world_answer_for(world, host);
 	int error = policy_load(ctx, file->path, world_environment(world), diagnostics, &policy);
 	if (!error)
-		error = analyse(ctx, file, policy, diagnostics);
+		error = add_policy(ctx, file, policy);
+	if (!error)
+		error = analyse(ctx, file, policy, world_environment(world), diagnostics);
 	if (error >= 0)
 		error = add_findings(ctx, file, host, diagnostics);
 	return error;
@@ -177,18 +231,105 @@ static int judge_kinds(void *ctx, const struct invocation *call, struct verdict_
 	if (!diagnostics)
 		return -ENOMEM;
 	int error = call->host ? 0 : policy_host_kinds(ctx, file->path, world_environment(world), diagnostics, &names, &file->kinds);
+	if (error >= 0) {
+		int added = add_general_findings(ctx, file, diagnostics);
+		error = added ? added : error;
+	}
 	if (error)
-		return error < 0 ? error : add_findings(ctx, file, "", diagnostics);
+		return error < 0 ? error : 0;
 	for (size_t i = 0; !error && i < file->kinds; i++)
 		error = judge_kind(ctx, file, world, names[i]);
 	return error;
+}
+
+static bool span_within(struct span inner, struct span outer)
+{
+	return inner.begin >= outer.begin && inner.end <= outer.end && !strcmp(inner.source->name, outer.source->name);
+}
+
+/* On how many kinds of host is the rule or expect in force that this place lies in? */
+static size_t kinds_with(const struct verdict_of_file *file, struct span span)
+{
+	size_t count = 0;
+	for (size_t k = 0; k < file->policy_count; k++) {
+		const struct policy *policy = file->policies[k];
+		bool there = false;
+		for (size_t i = 0; i < policy->rule_count && !there; i++)
+			there = span_within(span, policy->rules[i].span);
+		for (size_t i = 0; i < policy->expect_count && !there; i++)
+			there = span_within(span, policy->expects[i].span);
+		count += there;
+	}
+	return count;
+}
+
+/* What changes nothing on some kinds of host, and something on another, stands there for the other. */
+static bool needed_elsewhere(const struct verdict_of_file *file, const struct finding *found)
+{
+	static const char *const codes[] = {"W102", "W103", "W105", "W106", "W107", "W108"};
+	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+		if (found->what.code && !strcmp(found->what.code, codes[i]))
+			return found->host_count < kinds_with(file, found->what.span);
+	return false;
+}
+
+static void drop_needed(struct verdict_of_file *file)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < file->count; i++)
+		if (!needed_elsewhere(file, &file->findings[i]))
+			file->findings[kept++] = file->findings[i];
+	file->count = kept;
+}
+
+/* Of a policy with errors only the texts are known that messages point into. */
+static int sources_of_findings(void *ctx, struct verdict_of_file *file, bool *errors)
+{
+	int error = 0;
+	for (size_t i = 0; i < file->count && !error; i++) {
+		const struct diagnostic *what = &file->findings[i].what;
+		*errors |= what->severity == SEVERITY_ERROR && !file->findings[i].expect;
+		if (what->span.source && !what->span.source->library)
+			error = add_source(ctx, file, what->span.source);
+	}
+	return error;
+}
+
+static void drop_silenced(struct verdict_of_file *file, const struct ignores *ignores)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < file->count; i++)
+		if (file->findings[i].what.severity == SEVERITY_ERROR || !ignores_silence(ignores, &file->findings[i].what))
+			file->findings[kept++] = file->findings[i];
+	file->count = kept;
+}
+
+/* What silences nothing is known when all kinds of host were looked at, and all of the policy could be. */
+static int silence(void *ctx, const struct invocation *call, struct verdict_of_file *file)
+{
+	struct ignores ignores = {0};
+	struct diagnostics *diagnostics = diagnostics_new(ctx);
+	bool errors = false;
+	int error = diagnostics ? sources_of_findings(ctx, file, &errors) : -ENOMEM;
+	for (size_t i = 0; i < file->source_count && !error; i++)
+		error = ignores_read(ctx, file->sources[i], diagnostics, &ignores);
+	if (error)
+		return error;
+	drop_silenced(file, &ignores);
+	if (!errors && !call->host)
+		ignores_finish(&ignores, diagnostics);
+	return add_general_findings(ctx, file, diagnostics);
 }
 
 static int name_hosts(void *ctx, const struct verdict_of_file *file, struct finding *found)
 {
 	if (file->kinds < 2 || found->host_count >= file->kinds)
 		return 0;
-	found->what.message = talloc_asprintf(ctx, "%s (on host %s)", found->what.message, found->hosts);
+	char *others = found->host_count > HOSTS_SHOWN ? talloc_asprintf(ctx, " and %zu others", found->host_count - HOSTS_SHOWN) : talloc_strdup(ctx, "");
+	if (others)
+		found->what.message = talloc_asprintf(ctx, "%s (on host %s%s)", found->what.message, found->hosts, others);
+	if (!others)
+		return -ENOMEM;
 	return found->what.message ? 0 : -ENOMEM;
 }
 
@@ -246,6 +387,10 @@ static int check_file(void *ctx, const struct invocation *call, const char *path
 	int error = world_new(ctx, call, path, false, &world);
 	if (!error)
 		error = judge_kinds(ctx, call, &file, world);
+	if (!error && file.kinds > 1)
+		drop_needed(&file);
+	if (!error)
+		error = silence(ctx, call, &file);
 	if (!error)
 		error = tell(ctx, call, &file, totals);
 	if (error)

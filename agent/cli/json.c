@@ -84,7 +84,8 @@ json_t *json_diagnostic(const struct diagnostic *diagnostic)
 	json_t *object = json_object();
 	if (!object)
 		return NULL;
-	if (set_place(object, diagnostic->span, diagnostic->file, true) || json_set(object, "message", json_text(diagnostic->message)) ||
+	if (set_place(object, diagnostic->span, diagnostic->file, true) || json_set(object, "code", json_text(diagnostic->code)) ||
+		json_set(object, "message", json_text(diagnostic->message)) ||
 		json_set(object, "hint", json_text(diagnostic->hint))) {
 		json_decref(object);
 		return NULL;

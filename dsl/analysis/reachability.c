@@ -83,8 +83,17 @@ static int make_match(void *ctx, const struct probe *probe, struct match *match)
 	return error;
 }
 
-/* 1: no packet of this kind passes (*stopped says what stops one); 0: some do, or it is not known; -ENOMEM. */
-static int stopped_at(void *ctx, const struct decision *decision, const struct probe *probe, struct answer *stopped)
+/* Would it pass if no rule denied it? */
+static bool allowed_but(const struct policy *policy, const struct match *match)
+{
+	bool allowed = policy->directions[match->direction].action == ACTION_ALLOW;
+	for (size_t i = 0; i < policy->rule_count && !allowed; i++)
+		allowed = policy->rules[i].action == ACTION_ALLOW && !match_disjoint(&policy->rules[i].match, match);
+	return allowed;
+}
+
+/* 1: no packet of this kind passes (*rule: the one that stops what would, or NULL); 0: some do, or it is not known; -ENOMEM. */
+static int stopped_at(void *ctx, const struct policy *policy, const struct decision *decision, const struct probe *probe, const struct rule **rule)
 {
 	struct match match;
 	struct answer answers[4];
@@ -97,7 +106,7 @@ static int stopped_at(void *ctx, const struct decision *decision, const struct p
 	for (size_t i = 0; i < count; i++)
 		if (answers[i].verdict == VERDICT_ALLOW || answers[i].verdict == VERDICT_UNMANAGED)
 			return 0;
-	*stopped = answers[0];
+	*rule = answers[0].because.kind == BECAUSE_RULE && allowed_but(policy, &match) ? answers[0].because.rule : NULL;
 	return 1;
 }
 
@@ -112,38 +121,107 @@ static const char *group_fails(enum protocol_group group)
 	return "";
 }
 
-static void warn(const struct policy *policy, const struct probe *probe, const struct answer *stopped, struct diagnostics *diagnostics)
+static const char *group_word(enum protocol_group group)
 {
-	struct span span = policy->directions[probe->direction].span;
-	if (stopped->because.kind == BECAUSE_RULE)
-		span = stopped->because.rule->span;
-	struct diagnostic *one =
-		report_warning(diagnostics, "W101", span, "%s: %s may not %s", group_fails(probe->group), probe->what,
-			probe->direction == DIRECTION_IN ? "arrive" : "leave");
-	if (stopped->because.kind == BECAUSE_RULE)
-		diagnostic_hint(diagnostics, one, "narrow this rule");
-	else
-		diagnostic_hint(diagnostics, one, "include <essentials>");
+	switch (group) {
+	case NEIGHBOURS:
+		return "neighbour discovery";
+	case ROUTERS:
+		return "router discovery";
+	case DHCP4:
+		return "DHCP";
+	case DHCP6:
+		return "DHCPv6";
+	}
+	return "";
 }
 
-/* One warning a protocol and direction: the first probe that fails stands for the others. */
-int analyse_reachability(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics)
+/* What stops packets: a rule, or the defaults, and what of these protocols it stops. */
+struct stop {
+	const struct rule *rule;
+	struct span span;
+	const struct probe *first;
+	bool groups[GROUPS], directions[DIRECTIONS];
+};
+
+struct stops {
+	struct stop at[PROBES];
+	size_t count;
+};
+
+static void add_stop(const struct policy *policy, const struct probe *probe, const struct rule *rule, struct stops *stops)
+{
+	size_t i = 0;
+	while (i < stops->count && stops->at[i].rule != rule)
+		i++;
+	struct stop *stop = &stops->at[i];
+	if (i == stops->count) {
+		*stop = (struct stop){.rule = rule, .span = rule ? rule->span : policy->directions[probe->direction].span, .first = probe};
+		stops->count++;
+	}
+	stop->groups[probe->group] = stop->directions[probe->direction] = true;
+}
+
+static char *stopped_groups(void *ctx, const struct stop *stop, size_t count)
+{
+	char *text = talloc_strdup(ctx, "");
+	size_t told = 0;
+	for (enum protocol_group group = 0; group < GROUPS && text; group++)
+		if (stop->groups[group]) {
+			text = talloc_asprintf_append_buffer(text, "%s%s", !told ? "" : told + 1 == count ? " and " : ", ", group_word(group));
+			told++;
+		}
+	return text;
+}
+
+/* One message for all that one thing stops. */
+static int warn(void *ctx, const struct stop *stop, struct diagnostics *diagnostics)
+{
+	size_t count = 0;
+	struct diagnostic *one;
+	for (int group = 0; group < GROUPS; group++)
+		count += stop->groups[group];
+	char *groups = stopped_groups(ctx, stop, count);
+	if (!groups)
+		return -ENOMEM;
+	if (count == 1)
+		one = report_warning(diagnostics, "W101", stop->span, "%s: %s may not %s", group_fails(stop->first->group), stop->first->what,
+			stop->first->direction == DIRECTION_IN ? "arrive" : "leave");
+	else
+		one = report_warning(diagnostics, "W101", stop->span, "this host will lose its network: %s are blocked%s", groups,
+			!stop->directions[DIRECTION_IN]	   ? " on the way out"
+			: !stop->directions[DIRECTION_OUT] ? " on the way in"
+							   : "");
+	diagnostic_hint(diagnostics, one, stop->rule ? "narrow this rule" : "include <essentials>");
+	return 0;
+}
+
+/* Of a protocol and direction the first probe that fails stands for the others. */
+static int find_stops(void *ctx, const struct policy *policy, const struct decision *decision, struct stops *stops)
 {
 	bool told[GROUPS][DIRECTIONS] = {0};
 	for (size_t i = 0; i < PROBES; i++) {
 		const struct probe *probe = &probes[i];
-		struct answer stopped;
+		const struct rule *rule;
 		if (told[probe->group][probe->direction] || !policy->directions[probe->direction].managed)
 			continue;
 		void *scratch = talloc_new(ctx);
-		int outcome = scratch ? stopped_at(scratch, decision, probe, &stopped) : -ENOMEM;
-		if (outcome == 1) {
-			warn(policy, probe, &stopped, diagnostics);
-			told[probe->group][probe->direction] = true;
-		}
+		int outcome = scratch ? stopped_at(scratch, policy, decision, probe, &rule) : -ENOMEM;
 		talloc_free(scratch);
 		if (outcome < 0)
 			return outcome;
+		if (outcome == 1)
+			add_stop(policy, probe, rule, stops);
+		told[probe->group][probe->direction] = outcome == 1;
 	}
 	return 0;
+}
+
+int analyse_reachability(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics)
+{
+	struct stops stops = {.count = 0};
+	int error = find_stops(ctx, policy, decision, &stops);
+	for (size_t i = 0; i < stops.count && !error; i++)
+		error = warn(ctx, &stops.at[i], diagnostics);
+	return error;
 }

@@ -4,10 +4,10 @@
  * Answers are one-sided: "covers" and "disjoint" are certain, their absence is not. That is enough for warnings, costs a
  * walk over a few intervals, and needs no diagram.
  */
-#include "portpolicy/analysis.h"
+#include "dsl/analysis/review.h"
 #include <string.h>
 
-static bool traffic_covers(const struct traffic *outer, const struct traffic *inner)
+bool traffic_covers(const struct traffic *outer, const struct traffic *inner)
 {
 	return intervals_cover(outer->tcp, inner->tcp) && intervals_cover(outer->udp, inner->udp) && intervals_cover(outer->sctp, inner->sctp) &&
 	       intervals_cover(outer->icmp, inner->icmp) && intervals_cover(outer->icmpv6, inner->icmpv6) &&
@@ -30,7 +30,7 @@ static bool term_covers(const struct address_term *outer, const struct address_t
 	return true;
 }
 
-static bool addresses_cover(const struct addresses *outer, const struct addresses *inner)
+bool addresses_cover(const struct addresses *outer, const struct addresses *inner)
 {
 	for (size_t i = 0; i < inner->count; i++) {
 		bool covered = false;

@@ -1,126 +1,196 @@
 /*
  * Rules that do not do what they say.
  *
- * A rule that a stricter one always overrides never decides a packet: the diagram knows. A rule that another
- * of the same action covers changes nothing: that is seen field by field. A deny that only repeats the default is left in
- * peace, since it guards against what others may add. A limit is worth nothing where another allow, or the default, lets the same packets by.
+ * A rule that stricter ones always override never decides a packet. A rule that others of its action cover, alone or together,
+ * changes nothing, and neither does one that only repeats the default. A deny that nothing else contradicts may be meant all the
+ * same, as a guard against what others may add: with a `reason` it is left in peace. A limit is worth nothing where another
+ * allow, or the default, lets the same packets by.
  */
-#include "portpolicy/analysis.h"
+#include "dsl/analysis/review.h"
 #include <errno.h>
 #include <talloc.h>
 
-/* Beyond these a policy is machine-made, and the time better spent elsewhere. */
-#define ASKED_MAX 500
-#define COMPARED_MAX 2000
-#define BUDGET_RULE ((struct budget){.nodes = 200000, .bytes = (size_t)64 << 20, .seconds = 0.2})
+#define SHOWN_MAX 8 /* lines that a message names */
+#define CHEAP 16    /* rules looked at for the work of one comparison with a packet */
 
-static enum verdict action_verdict(enum action action)
+/* Which rules cover it, and how a message says so. */
+struct cover {
+	const struct rule *rule;
+	struct span spans[SHOWN_MAX];
+	size_t count;
+};
+
+static void keep_cover(const struct review *review, const struct rule *rule, struct cover *cover)
 {
-	static const enum verdict verdicts[] = {[ACTION_ALLOW] = VERDICT_ALLOW, [ACTION_DENY] = VERDICT_DENY, [ACTION_REJECT] = VERDICT_REJECT};
-	return verdicts[action];
+	cover->rule = rule;
+	cover->count = used_spans(review, cover->spans, SHOWN_MAX);
 }
 
-static bool conditional(const struct rule *rule) { return rule->limit || rule->above || rule->has_connections; }
-
-static bool judged(const struct policy *policy, const struct rule *rule)
+static int report_cover(struct review *review, const char *code, const struct cover *cover, const char *one, const char *many)
 {
-	return !rule->span.source->library && policy->directions[rule->match.direction].managed;
-}
-
-/* 1: no packet that it describes gets its verdict; 0; -ENOMEM. */
-static int never_decides(void *ctx, const struct decision *decision, const struct rule *rule, struct answer *instead)
-{
-	struct answer answers[4];
-	size_t count = 0;
-	int outcome = decide(ctx, decision, &rule->match, BUDGET_RULE, answers, &count);
-	if (outcome || !count)
-		return outcome < 0 ? outcome : 0;
-	for (size_t i = 0; i < count; i++)
-		if (answers[i].verdict == action_verdict(rule->action))
-			return 0;
-	*instead = answers[0];
-	return 1;
-}
-
-static int find_overridden(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics, bool *dead)
-{
-	for (size_t i = 0, asked = 0; i < policy->rule_count && asked < ASKED_MAX; i++) {
-		const struct rule *rule = &policy->rules[i];
-		struct answer instead;
-		if (rule->action == ACTION_DENY || conditional(rule) || !judged(policy, rule))
-			continue;
-		asked++;
-		void *scratch = talloc_new(ctx);
-		int outcome = scratch ? never_decides(scratch, decision, rule, &instead) : -ENOMEM;
-		talloc_free(scratch);
-		if (outcome < 0)
-			return outcome;
-		if (!outcome || instead.because.kind != BECAUSE_RULE)
-			continue;
-		dead[i] = true;
-		struct diagnostic *one = report_warning(diagnostics, "W102", rule->span, "this rule never decides a packet: a stricter rule always does");
-		diagnostic_related(diagnostics, one, instead.because.rule->span, "for instance this one");
-	}
+	char *lines = lines_text(review->ctx, cover->rule->span.source, cover->spans, cover->count);
+	if (!lines)
+		return -ENOMEM;
+	struct diagnostic *message =
+		cover->count > 1 ? report_warning(review->diagnostics, code, cover->rule->span, "%s, those in %s", many, lines)
+				 : report_warning(review->diagnostics, code, cover->rule->span, "%s", one);
+	diagnostic_related(review->diagnostics, message, cover->spans[0], cover->count > 1 ? "one of them is this" : "this one");
 	return 0;
 }
 
-/* Is the second rule superfluous beside the first? */
-static bool repeats(const struct rule *first, const struct rule *second)
+/* 1: stricter rules take all of its packets, and `used` says which; else as decision_covered. */
+static int overridden(struct review *review, const struct rule *rule)
 {
-	return first->action == second->action && !conditional(first) && !conditional(second) && (first->log || !second->log) &&
-	       match_covers(&first->match, &second->match);
+	bool any = false;
+	if (!review_spend(review, review->policy->rule_count / CHEAP))
+		return 2;
+	for (size_t i = 0; i < review->policy->rule_count; i++) {
+		const struct rule *other = &review->policy->rules[i];
+		review->by[i] =
+			!rule_conditional(other) && other->match.direction == rule->match.direction && rule_stricter(other, rule);
+		any |= review->by[i];
+	}
+	return any ? decision_covered(review->ctx, review->decision, &rule->match, review->by, &review->work, review->used) : 0;
 }
 
-static void find_repeated(const struct policy *policy, struct diagnostics *diagnostics, bool *dead)
+static int find_overridden(struct review *review)
 {
-	for (size_t i = 0; i < policy->rule_count; i++)
-		for (size_t j = 0; j < policy->rule_count && !dead[i]; j++) {
-			const struct rule *wide = &policy->rules[j], *rule = &policy->rules[i];
-			if (i == j || dead[j] || !judged(policy, rule) || !repeats(wide, rule))
-				continue;
-			dead[i] = true;
-			struct diagnostic *one = report_warning(diagnostics, "W103", rule->span, "this rule changes nothing: another covers it");
-			diagnostic_related(diagnostics, one, wide->span, "this one");
-		}
+	int error = 0;
+	for (size_t i = 0; i < review->policy->rule_count && !error; i++) {
+		const struct rule *rule = &review->policy->rules[i];
+		struct cover cover;
+		if (rule->action == ACTION_DENY || rule->above || !rule_judged(review, rule))
+			continue;
+		int outcome = overridden(review, rule);
+		if (outcome < 0)
+			return outcome;
+		if (outcome != 1)
+			continue;
+		review->silent[i] = true;
+		keep_cover(review, rule, &cover);
+		error = report_cover(review, "W102", &cover, "this rule never decides a packet: a stricter rule always does",
+			"this rule never decides a packet: stricter rules always do");
+	}
+	return error;
 }
 
-static void warn_bypass(const struct rule *rule, struct span by, const char *what, struct diagnostics *diagnostics)
+/* 1: without it every packet would be decided and logged alike. */
+static int repeats(struct review *review, size_t index)
 {
-	struct diagnostic *one = report_warning(diagnostics, "W104", rule->span, "above this limit packets may still pass: %s allows them too", what);
-	diagnostic_related(diagnostics, one, by, "this one");
+	const struct rule *rule = &review->policy->rules[index];
+	bool any = false;
+	if (!review_spend(review, review->policy->rule_count / CHEAP))
+		return 2;
+	for (size_t i = 0; i < review->policy->rule_count; i++) {
+		const struct rule *other = &review->policy->rules[i];
+		bool same = other->action == rule->action && (other->log || !rule->log);
+		review->by[i] = i != index && !review->silent[i] && !rule_conditional(other) &&
+				other->match.direction == rule->match.direction && (same || rule_stricter(other, rule));
+		any |= review->by[i];
+	}
+	return any ? decision_covered(review->ctx, review->decision, &rule->match, review->by, &review->work, review->used) : 0;
 }
 
-static void find_bypassed(const struct policy *policy, struct diagnostics *diagnostics)
+/* Does another rule have a weaker opinion of one of its packets? Certainly not, or perhaps. */
+static bool contradicted(struct review *review, const struct rule *rule)
 {
+	if (!review_spend(review, review->policy->rule_count))
+		return true;
+	for (size_t i = 0; i < review->policy->rule_count; i++) {
+		const struct rule *other = &review->policy->rules[i];
+		if (rule_stricter(rule, other) && !match_disjoint(&rule->match, &other->match))
+			return true;
+	}
+	return false;
+}
+
+static bool repeats_default(struct review *review, const struct rule *rule)
+{
+	const struct direction_policy *fallback = &review->policy->directions[rule->match.direction];
+	if (rule->action != fallback->action || rule->log || rule->match.arriving.names_loopback ||
+		rule->match.leaving.names_loopback)
+		return false;
+	return rule->action == ACTION_ALLOW || (!rule->reason && !fallback->log && !contradicted(review, rule));
+}
+
+static void report_default(struct review *review, const struct rule *rule)
+{
+	struct span fallback = review->policy->directions[rule->match.direction].span;
+	bool allow = rule->action == ACTION_ALLOW;
+	struct diagnostic *one = report_warning(review->diagnostics, "W105", rule->span, "this rule changes nothing: %s",
+		allow ? "the default allows all that no rule denies" : "the default says the same, and no rule says otherwise");
+	diagnostic_related(review->diagnostics, one, fallback, "the default");
+	if (!allow)
+		diagnostic_hint(review->diagnostics, one, "take it out, or say with `reason` what it guards against");
+}
+
+/* Of two that repeat each other the later one is told, so the last is looked at first; the messages stand in order. */
+static int find_repeated(struct review *review)
+{
+	size_t count = review->policy->rule_count;
+	struct cover *covers = talloc_zero_array(review->ctx, struct cover, count + 1);
+	int outcome = covers ? 0 : -ENOMEM;
+	for (size_t i = count; i-- > 0 && outcome >= 0;) {
+		const struct rule *rule = &review->policy->rules[i];
+		if (review->silent[i] || rule_conditional(rule) || !rule_judged(review, rule))
+			continue;
+		outcome = repeats(review, i);
+		if (outcome != 1)
+			continue;
+		review->silent[i] = true;
+		keep_cover(review, rule, &covers[i]);
+	}
+	for (size_t i = 0; i < count && outcome >= 0; i++) {
+		const struct rule *rule = &review->policy->rules[i];
+		if (covers[i].rule)
+			outcome = report_cover(review, "W103", &covers[i], "this rule changes nothing: another covers it",
+				"this rule changes nothing: others cover it together");
+		else if (!review->silent[i] && !rule_conditional(rule) && rule_judged(review, rule) &&
+			 repeats_default(review, rule))
+			report_default(review, rule);
+	}
+	talloc_free(covers);
+	return outcome < 0 ? outcome : 0;
+}
+
+static void warn_bypass(struct review *review, const struct rule *rule, struct span by, const char *what)
+{
+	struct diagnostic *one = report_warning(
+		review->diagnostics, "W104", rule->span, "above this limit packets may still pass: %s allows them too", what);
+	diagnostic_related(review->diagnostics, one, by, "this one");
+}
+
+static void find_bypassed(struct review *review)
+{
+	const struct policy *policy = review->policy;
 	for (size_t i = 0; i < policy->rule_count; i++) {
 		const struct rule *rule = &policy->rules[i];
-		if (rule->action != ACTION_ALLOW || !conditional(rule) || !judged(policy, rule))
+		if (rule->action != ACTION_ALLOW || !rule_conditional(rule) || review->silent[i] || !rule_judged(review, rule))
 			continue;
 		const struct direction_policy *rest = &policy->directions[rule->match.direction];
 		if (rest->action == ACTION_ALLOW) {
-			warn_bypass(rule, rest->span, "the default", diagnostics);
+			warn_bypass(review, rule, rest->span, "the default");
 			continue;
 		}
 		for (size_t j = 0; j < policy->rule_count; j++) {
 			const struct rule *other = &policy->rules[j];
-			if (other->action != ACTION_ALLOW || conditional(other) || match_disjoint(&rule->match, &other->match))
+			if (other->action != ACTION_ALLOW || rule_conditional(other) ||
+				match_disjoint(&rule->match, &other->match))
 				continue;
-			warn_bypass(rule, other->span, "another rule", diagnostics);
+			warn_bypass(review, rule, other->span, "another rule");
 			break;
 		}
 	}
 }
 
-int analyse_rules(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics)
+/* Beyond it a policy is machine-made, and comparing its rules pair by pair takes too long. */
+#define COMPARED_MAX 2000
+
+int review_rules(struct review *review)
 {
-	bool *dead = talloc_zero_array(ctx, bool, policy->rule_count + 1);
-	if (!dead)
-		return -ENOMEM;
-	int error = find_overridden(ctx, policy, decision, diagnostics, dead);
-	if (!error && policy->rule_count <= COMPARED_MAX) {
-		find_repeated(policy, diagnostics, dead);
-		find_bypassed(policy, diagnostics);
-	}
-	talloc_free(dead);
+	int error = find_overridden(review);
+	error = error ? error : find_repeated(review);
+	if (!error && review->policy->rule_count <= COMPARED_MAX)
+		find_bypassed(review);
 	return error;
 }

@@ -51,6 +51,13 @@ int decision_new(void *ctx, const struct policy *policy, struct decision **out)
 	return error;
 }
 
+const struct policy *decision_policy(const struct decision *decision) { return decision->policy; }
+
+const struct boxes *decision_boxes(const struct decision *decision, enum direction direction, enum zone zone)
+{
+	return &decision->boxes[direction][zone];
+}
+
 /* One box of a question: the rules that touch it, and what becomes of the rest. */
 struct inquiry {
 	const struct decision *decision;

@@ -44,4 +44,8 @@ int box_bit(const struct box *box, uint32_t variable);
 /* A value of the set that a reader likes. */
 u128 pleasant_value(enum field field, enum family family, enum direction direction, struct intervals set);
 
+/* decide.c: what a decision is made of. The boxes of all rules but those `above` a limit, in reading order. */
+const struct policy *decision_policy(const struct decision *decision);
+const struct boxes *decision_boxes(const struct decision *decision, enum direction direction, enum zone zone);
+
 #endif

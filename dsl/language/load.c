@@ -307,8 +307,26 @@ static int read_file(struct loader *loader, const char *path, bool library, stru
 	return error;
 }
 
+/* Is the first file one that `include <name>` would read? Then it is judged as what it is: names for others, rules for what they manage. */
+static int in_library(struct resolver *resolver, const char *path, bool *library)
+{
+	const struct environment *environment = resolver->environment;
+	char *own, *other;
+	*library = false;
+	int error = environment->canonical(environment->data, resolver->scratch, path, &own);
+	const char *slash = error ? NULL : strrchr(own, '/');
+	for (size_t i = 0; i < environment->library_count && slash && error != -ENOMEM && !*library; i++) {
+		char *candidate = talloc_asprintf(resolver->scratch, "%s%s", environment->library[i], slash);
+		error = candidate ? environment->canonical(environment->data, resolver->scratch, candidate, &other) : -ENOMEM;
+		*library = !error && !strcmp(own, other);
+	}
+	return error == -ENOMEM ? error : 0;
+}
+
 int load_entries(struct resolver *resolver, const char *path)
 {
 	struct loader loader = {.resolver = resolver};
-	return read_file(&loader, path, false, (struct span){0});
+	bool library;
+	int error = in_library(resolver, path, &library);
+	return error ? error : read_file(&loader, path, library, (struct span){0});
 }

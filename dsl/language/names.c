@@ -345,10 +345,21 @@ static const struct definition *defined_first(struct resolver *resolver, const s
 	return found && found->parts[0] == entry ? found : NULL;
 }
 
-/* A statement with a mistake in it may be the one that uses a name: where there are errors nothing is said of use. */
+static bool manages_something(const struct policy *policy)
+{
+	bool managed = false;
+	for (int direction = 0; direction < DIRECTIONS; direction++)
+		managed |= policy->directions[direction].managed;
+	return managed;
+}
+
+/*
+ * A statement with a mistake in it may be the one that uses a name: where there are errors nothing is said of use. A file that
+ * manages nothing is a collection of names for others.
+ */
 int names_finish(struct resolver *resolver)
 {
-	bool all = uses_elsewhere(resolver);
+	bool all = uses_elsewhere(resolver) && manages_something(resolver->policy);
 	int error = 0;
 	for (size_t i = 0; i < resolver->definition_count && !error && !enough_errors(resolver); i++)
 		error = resolve_definition(resolver, &resolver->definitions[i]);

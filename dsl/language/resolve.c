@@ -252,7 +252,7 @@ static int make_rule(struct resolver *resolver, const struct entry *entry, struc
 	const struct rule_node *node = &entry->statement->rule;
 	struct gaps gaps = {0};
 	struct scope scope = {.library = entry->library, .gaps = &gaps};
-	*rule = (struct rule){.span = entry->statement->span, .action = node->action, .log = node->log != NULL, .log_text = log_text(resolver, node->log),
+	*rule = (struct rule){.span = entry->statement->span, .written = &node->match, .action = node->action, .log = node->log != NULL, .log_text = log_text(resolver, node->log),
 		.reason = node->reason ? node->reason->text : NULL};
 	size_t errors = resolver->diagnostics->errors;
 	resolver->quiet = entry->library;
@@ -269,7 +269,7 @@ static int make_expect(struct resolver *resolver, const struct entry *entry, str
 {
 	struct gaps gaps = {0};
 	struct scope scope = {.library = entry->library, .gaps = &gaps};
-	*expect = (struct expectation){.span = entry->statement->span, .allow = entry->statement->expect_allow};
+	*expect = (struct expectation){.span = entry->statement->span, .written = &entry->statement->rule.match, .allow = entry->statement->expect_allow};
 	resolver->quiet = true;
 	int error = match_resolve(resolver, &scope, &entry->statement->rule.match, &expect->match);
 	error = error ? error : add_unknowns(resolver, &gaps, false, ACTION_ALLOW);

@@ -9,8 +9,12 @@
 /* Warns where neighbour discovery or DHCP no longer work (LANGUAGE.md, What a policy means, 6).  0 or -ENOMEM. */
 int analyse_reachability(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics);
 
-/* Warns of rules that can never decide a packet or change nothing, and of limits that another rule bypasses.  0 or -ENOMEM. */
-int analyse_rules(void *ctx, const struct policy *policy, const struct decision *decision, struct diagnostics *diagnostics);
+/*
+ * Warns of rules, parts of rules and expects that change nothing, of limits that are bypassed, of an `any` that nobody needs, and of
+ * overlaps that look unintended: W102 and up in portpolicy-warnings(7). `held`: which of the expects were proved.  0 or -ENOMEM.
+ */
+int analyse_rules(void *ctx, const struct policy *policy, const struct decision *decision, const struct environment *environment,
+	const bool *held, struct diagnostics *diagnostics);
 
 /* Certainly every packet of `inner` in `outer`?  False where it is not easily seen. */
 bool match_covers(const struct match *outer, const struct match *inner);

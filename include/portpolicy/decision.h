@@ -61,6 +61,14 @@ int decide(void *ctx, const struct decision *decision, const struct match *match
 int expectation_prove(void *ctx, const struct decision *decision, const struct expectation *expectation, struct budget budget,
 		      struct answer *counter, bool *unknown);
 
+/*
+ * Is every packet that `match` describes in one of the rules that are true in `by` (of each rule of the policy), whatever they say of it?
+ * A rule `above` a limit is never taken. `*work` is what it may cost and is reduced by what it did cost: one for each rule that a packet is
+ * compared with. Returns 1 when so, and in `used` (of each rule) the few that suffice; 0 when not, or when it describes no
+ * packet; 2 when the work did not suffice; -ENOMEM.
+ */
+int decision_covered(void *ctx, const struct decision *decision, const struct match *match, const bool *by, size_t *work, bool *used);
+
 /* The packet in the words of the language, e.g. `out tcp/443 from 192.0.2.1 source port 50000 to 198.51.100.7 by user 33`.  NULL: out of memory. */
 char *packet_text(void *ctx, const struct policy *policy, const struct packet *packet);
 

@@ -77,6 +77,7 @@ struct rate {
 
 struct rule {
 	struct span span;
+	const struct match_node *written;
 	const char *text;   /* the statement, folded to one line */
 	const char *id;     /* 12 hex digits of a hash of direction and text (and of its number among equals): stable when lines move */
 	enum action action;
@@ -93,6 +94,7 @@ struct rule {
 
 struct expectation {
 	struct span span;
+	const struct match_node *written;
 	const char *text;
 	bool allow;
 	struct match match;
