@@ -132,18 +132,22 @@ static const char *candidate_name(const struct candidate *candidate)
 	return candidate->tool == TOOL_PORTPOLICY ? forced[candidate->encoding] : tool_names[candidate->tool];
 }
 
-/* A tool that cannot do it is told, with its last words, and left out. */
+/* A tool that cannot do it is told, with what it said of an error or its last words, and left out. */
 static void tell_failure(const struct trial *trial, const struct candidate *candidate)
 {
-	char path[256], line[256] = "", last[256] = "";
+	char path[256], line[256], told[256] = "no word said why";
+	bool error = false;
 	snprintf(path, sizeof(path), "%s/log", trial->plan->bench.directory);
 	FILE *log = fopen(path, "re");
-	while (log && fgets(line, sizeof(line), log))
-		snprintf(last, sizeof(last), "%.*s", (int)strcspn(line, "\n"), line);
+	while (log && !error && fgets(line, sizeof(line), log)) {
+		error = strstr(line, "rror:");
+		if (error || strcspn(line, "\n"))
+			snprintf(told, sizeof(told), "%.*s", (int)strcspn(line, "\n"), line);
+	}
 	if (log)
 		fclose(log);
 	printf("# %s %s/%zu: %s failed: %s\n", way_names[trial->plan->way], trial->name, trial->rules, candidate_name(candidate),
-		last);
+		told);
 }
 
 static int open_lanes(struct trial *trial, void *ctx)

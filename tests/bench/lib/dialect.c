@@ -127,7 +127,7 @@ static void write_nft_list(FILE *stream, struct filters filters, enum way way)
 	write_nft_members(stream, filters, way, 6);
 	fprintf(stream,
 		" chain %s {\n\ttype filter hook %s priority 0; policy accept;\n"
-		"\tct state vmap { established : accept, related : accept, invalid : drop }\n"
+		"\tct state established,related accept\n\tct state invalid drop\n"
 		"\tip %s @list4 drop\n\tip6 %s @list6 drop\n }\n}\n",
 		way_words[way], hook_words[way], end, end);
 }
@@ -140,7 +140,7 @@ void write_nft(FILE *stream, struct filters filters, enum way way)
 	}
 	fprintf(stream,
 		"table inet bench {\n chain %s {\n\ttype filter hook %s priority 0; policy drop;\n"
-		"\tct state vmap { established : accept, related : accept, invalid : drop }\n",
+		"\tct state established,related accept\n\tct state invalid drop\n",
 		way_words[way], hook_words[way]);
 	/* Rules of one protocol together: nft --optimize merges neighbours that look at the same fields. */
 	static const int protocols[] = {IPPROTO_TCP, IPPROTO_UDP, 0};

@@ -26,7 +26,7 @@ static int load_state(const struct lane *lane, bool drop)
 	static const char *const hooks[WAYS] = {"input", "output", "forward"};
 	return lane_run(lane,
 		"nft 'table inet bench { chain state { type filter hook %s priority 0; policy %s; "
-		"ct state vmap { established : accept, related : accept, invalid : drop }; }; }'",
+		"ct state established,related accept; ct state invalid drop; }; }'",
 		hooks[lane->way], drop ? "drop" : "accept");
 }
 
