@@ -62,52 +62,20 @@ static int program_load(const struct bpf_insn *instructions, size_t count)
 }
 
 /* The few instructions that are needed, by the names that assemblers give them. */
-#define MOV(to, from)                                                                                                            \
-	{                                                                                                                        \
-		.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = to, .src_reg = from                                              \
-	}
-#define MOV_NUMBER(to, number)                                                                                                   \
-	{                                                                                                                        \
-		.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = to, .imm = number                                                \
-	}
-#define ADD_NUMBER(to, number)                                                                                                   \
-	{                                                                                                                        \
-		.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = to, .imm = number                                                \
-	}
-#define LOAD(size, to, from, offset)                                                                                             \
-	{                                                                                                                        \
-		.code = BPF_LDX | BPF_MEM | size, .dst_reg = to, .src_reg = from, .off = offset                                  \
-	}
-#define STORE(size, to, offset, from)                                                                                            \
-	{                                                                                                                        \
-		.code = BPF_STX | BPF_MEM | size, .dst_reg = to, .src_reg = from, .off = offset                                  \
-	}
-#define IF_NOT_GREATER(a, b, skip)                                                                                               \
-	{                                                                                                                        \
-		.code = BPF_JMP | BPF_JLE | BPF_X, .dst_reg = a, .src_reg = b, .off = skip                                       \
-	}
-#define IF_LESS(a, b, skip)                                                                                                      \
-	{                                                                                                                        \
-		.code = BPF_JMP | BPF_JLT | BPF_X, .dst_reg = a, .src_reg = b, .off = skip                                       \
-	}
-#define IF_NOT_ZERO(a, skip)                                                                                                     \
-	{                                                                                                                        \
-		.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = a, .off = skip                                                     \
-	}
-#define CALL(helper)                                                                                                             \
-	{                                                                                                                        \
-		.code = BPF_JMP | BPF_CALL, .imm = helper                                                                        \
-	}
-#define EXIT                                                                                                                     \
-	{                                                                                                                        \
-		.code = BPF_JMP | BPF_EXIT                                                                                       \
-	}
-#define MAP(to, kind, descriptor)                                                                                                \
-	{.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = to, .src_reg = kind, .imm = descriptor},                                  \
-	{                                                                                                                        \
-		0                                                                                                                \
-	}
+/* clang-format off */
+#define MOV(to, from) {.code = BPF_ALU64 | BPF_MOV | BPF_X, .dst_reg = to, .src_reg = from}
+#define MOV_NUMBER(to, number) {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = to, .imm = number}
+#define ADD_NUMBER(to, number) {.code = BPF_ALU64 | BPF_ADD | BPF_K, .dst_reg = to, .imm = number}
+#define LOAD(size, to, from, offset) {.code = BPF_LDX | BPF_MEM | size, .dst_reg = to, .src_reg = from, .off = offset}
+#define STORE(size, to, offset, from) {.code = BPF_STX | BPF_MEM | size, .dst_reg = to, .src_reg = from, .off = offset}
+#define IF_NOT_GREATER(a, b, skip) {.code = BPF_JMP | BPF_JLE | BPF_X, .dst_reg = a, .src_reg = b, .off = skip}
+#define IF_LESS(a, b, skip) {.code = BPF_JMP | BPF_JLT | BPF_X, .dst_reg = a, .src_reg = b, .off = skip}
+#define IF_NOT_ZERO(a, skip) {.code = BPF_JMP | BPF_JNE | BPF_K, .dst_reg = a, .off = skip}
+#define CALL(helper) {.code = BPF_JMP | BPF_CALL, .imm = helper}
+#define EXIT {.code = BPF_JMP | BPF_EXIT}
+#define MAP(to, kind, descriptor) {.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = to, .src_reg = kind, .imm = descriptor}, {0}
 #define COPY(offset) LOAD(BPF_DW, 1, 0, offset), STORE(BPF_DW, 6, offset, 1)
+/* clang-format on */
 
 static int fill_program(const struct frames *frames)
 {
