@@ -13,6 +13,11 @@ $1 == "vulnerability" { mitigations = mitigations (mitigations == "" ? "" : "; "
 $1 == "version" { versions = versions (versions == "" ? "" : ", ") $2 " " $3; next }
 $1 == "#" { notes[++note_count] = rest(2); next }
 
+$1 == "brick" {
+	bricks[++brick_count] = sprintf("| %s | %s | %.0f | %.0f |", $2, $3 ? $3 : "", $4, $5)
+	next
+}
+
 $1 == "connects" {
 	key = $2 "/" $3
 	if (!((key, "ct-only") in connect_rate))
@@ -114,6 +119,20 @@ function connects_table(  i, key) {
 			connect_rate[key, "portpolicy"], connect_ratio[key, "portpolicy"],
 			((key, "nft") in connect_rate) ? sprintf("%.0f (%.3f)", connect_rate[key, "nft"], connect_ratio[key, "nft"]) : "-"
 	}
+	print ""
+}
+
+function bricks_table(  i) {
+	if (!brick_count)
+		return
+	print "## Bricks\n"
+	print "What rulesets are built of, in ns added to a base chain without rules (`chain` again: the noise); a look-up comes with the rule"
+	print "around it. rules: eleven. counters: a hash that names a counter. tree: ranges of one key (rbtree). boxes: ranges of two (pipapo)."
+	print "`make bench CASES=bricks`\n"
+	print "| brick | elements | hot | cold |"
+	print "|---|---|---|---|"
+	for (i = 1; i <= brick_count; i++)
+		print bricks[i]
 	print ""
 }
 
@@ -312,6 +331,7 @@ END {
 	}
 	connects_table()
 	loads_table()
+	bricks_table()
 	if (note_count)
 		print "## What could not be measured, and what looks wrong\n"
 	for (i = 1; i <= note_count; i++)
