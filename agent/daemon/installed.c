@@ -180,10 +180,16 @@ static int recall_sets(
 	return 0;
 }
 
+static bool agrees(const struct file_head *head, const char *table, const struct table_knowledge *known)
+{
+	return of_here(head, table) && head->generation == known->generation && !memcmp(head->stamp, known->stamp, TABLE_STAMP);
+}
+
 static int recall(struct mapping *mapping, const char *table, struct table_knowledge *out)
 {
 	const struct file_head *head = (const struct file_head *)mapping->bytes;
-	if (!of_here(head, table) || head->lists > LISTS_MAX || head->sets > SETS_MAX)
+	if (!of_here(head, table) || head->generation != out->generation || memcmp(head->stamp, out->stamp, TABLE_STAMP) ||
+		head->lists > LISTS_MAX || head->sets > SETS_MAX)
 		return -ENOENT;
 	const struct file_list *list = (const struct file_list *)(head + 1);
 	const struct file_set *set = (const struct file_set *)(list + head->lists);
@@ -195,8 +201,8 @@ static int recall(struct mapping *mapping, const char *table, struct table_knowl
 		return -ENOMEM;
 	int error = recall_lists(mapping, list, head->lists, lists);
 	error = error ? error : recall_sets(set, head->sets, lists, head->lists, sets);
-	*out = (struct table_knowledge){.generation = head->generation, .sets = sets, .set_count = head->sets};
-	memcpy(out->stamp, head->stamp, TABLE_STAMP);
+	out->sets = sets;
+	out->set_count = head->sets;
 	return error;
 }
 
@@ -359,7 +365,12 @@ int installed_keep(const char *directory, const char *table, const struct table_
 
 int installed_tell(void *ctx, struct kernel *kernel, const char *table)
 {
-	struct table_knowledge known;
+	struct table_state state;
+	struct table_knowledge known = {.set_count = 0};
+	if (kernel_look(kernel, table, &state) || !state.exists)
+		return 0;
+	known.generation = state.generation;
+	memcpy(known.stamp, state.stamp, TABLE_STAMP);
 	int error = installed_recall(ctx, state_directory(), table, &known);
 	if (!error)
 		kernel_know(kernel, &known);
@@ -374,16 +385,22 @@ static bool has_lists(const struct ruleset *ruleset)
 	return false;
 }
 
+static bool is_kept(const char *table, const struct table_knowledge *now)
+{
+	struct mapping *mapping;
+	void *ctx = talloc_new(NULL);
+	char *path = ctx ? file_path(ctx, state_directory(), table) : NULL;
+	bool is = path && !map_file(ctx, path, &mapping) && agrees((const struct file_head *)mapping->bytes, table, now);
+	talloc_free(ctx);
+	return is;
+}
+
 void installed_note(struct kernel *kernel, const char *table, const struct ruleset *wanted)
 {
-	struct table_knowledge now, before;
-	void *ctx = talloc_new(NULL);
-	bool kept = ctx && !installed_recall(ctx, state_directory(), table, &before);
-	if (ctx && (kept || has_lists(wanted)) && !kernel_settled(kernel, table, &now)) {
-		now.sets = wanted->sets;
-		now.set_count = wanted->set_count;
-		if (!kept || now.generation != before.generation || memcmp(now.stamp, before.stamp, TABLE_STAMP))
-			installed_keep(state_directory(), table, &now);
-	}
-	talloc_free(ctx);
+	struct table_knowledge now;
+	if (!has_lists(wanted) || kernel_settled(kernel, table, &now) || is_kept(table, &now))
+		return;
+	now.sets = wanted->sets;
+	now.set_count = wanted->set_count;
+	installed_keep(state_directory(), table, &now);
 }

@@ -11,10 +11,11 @@
 #include "portpolicy/kernel.h"
 
 /*
- * What was kept of the table; *out refers to a mapping of the file, which goes with ctx.  0; -ENOENT when nothing of this boot
- * and network namespace is kept, or it makes no sense; -ENOMEM.
+ * What was kept of the table, as of that generation and stamp (known->generation, known->stamp); the sets refer to a mapping of
+ * the file, which goes with ctx.  0; -ENOENT when nothing of this boot, network namespace, generation and stamp is kept, or it
+ * makes no sense; -ENOMEM.
  */
-int installed_recall(void *ctx, const char *directory, const char *table, struct table_knowledge *out);
+int installed_recall(void *ctx, const char *directory, const char *table, struct table_knowledge *known);
 
 /*
  * Keeps generation, stamp, and the sets among known->sets that are made of lists, in place of what was kept; takes it away where

@@ -1,7 +1,7 @@
 /*
  * Address lists: one address, network or range a line.
  *
- * Lists are large (a blocklist has a million lines), so the common line, an IPv4 network, is read by hand here; every other line
+ * Lists are large (a blocklist has a million lines), so the common line, just an address or a network, is read by hand here; every other line
  * goes through the same functions as addresses in a policy, which also make the messages.
  */
 #include "dsl/language/resolve.h"
@@ -31,13 +31,27 @@ static int grow(void *ctx, struct growing *list, struct interval one)
 	return 0;
 }
 
+/* Nothing or "/n", and the end of the line; returns where the next line begins, or NULL. */
+static const char *quick_prefix(const char *at, const char *end, uint32_t bits, uint32_t *prefix)
+{
+	*prefix = bits;
+	if (at < end && *at == '/') {
+		const char *begin = ++at;
+		for (*prefix = 0; at < end && *at >= '0' && *at <= '9' && at - begin < 3; at++)
+			*prefix = *prefix * 10 + (uint32_t)(*at - '0');
+		if (at == begin || *prefix > bits || (*begin == '0' && at - begin > 1))
+			return NULL;
+	}
+	return at == end ? at : *at == '\n' ? at + 1 : NULL;
+}
+
 /*
  * A line of just "a.b.c.d" or "a.b.c.d/n", strictly: returns where the next line begins, or NULL to leave it to the careful way.
  * Neither the end of the line nor a comment is looked for first.
  */
 static const char *quick_ipv4(const char *at, const char *end, struct interval *out)
 {
-	uint32_t address = 0, prefix = 32;
+	uint32_t address = 0, prefix;
 	for (int part = 0; part < 4; part++) {
 		uint32_t value = 0;
 		const char *begin = at;
@@ -49,17 +63,75 @@ static const char *quick_ipv4(const char *at, const char *end, struct interval *
 		if (part < 3 && (at == end || *at++ != '.'))
 			return NULL;
 	}
-	if (at < end && *at == '/') {
-		const char *begin = ++at;
-		for (prefix = 0; at < end && *at >= '0' && *at <= '9' && at - begin < 2; at++)
-			prefix = prefix * 10 + (uint32_t)(*at - '0');
-		if (at == begin || prefix > 32 || (*begin == '0' && at - begin > 1))
-			return NULL;
-	}
-	if (at < end && *at++ != '\n')
+	at = quick_prefix(at, end, 32, &prefix);
+	if (!at)
 		return NULL;
 	uint32_t hosts = prefix == 32 ? 0 : 0xffffffffu >> prefix;
 	if (address & hosts)
+		return NULL;
+	*out = (struct interval){address, address | hosts};
+	return at;
+}
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = (char)(c | 0x20);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* One to four hex digits. */
+static const char *quick_group(const char *at, const char *end, uint32_t *out)
+{
+	const char *begin = at;
+	int digit;
+	for (*out = 0; at < end && at - begin < 4 && (digit = hex_value(*at)) >= 0; at++)
+		*out = *out << 4 | (uint32_t)digit;
+	return at == begin ? NULL : at;
+}
+
+static bool group_ends(const char *at, const char *end) { return at == end || *at == '\n' || *at == '/'; }
+
+/* Groups with at most one "::"; no dots in it.  Returns what stands behind, or NULL. */
+static const char *quick_groups(const char *at, const char *end, u128 *address)
+{
+	u128 parts[2] = {0, 0}; /* ahead of the gap and behind it */
+	unsigned counts[2] = {0, 0}, gap = 0;
+	uint32_t group;
+	if (end - at >= 2 && at[0] == ':' && at[1] == ':') {
+		gap = 1;
+		at += 2;
+	}
+	while (!(gap && !counts[1] && group_ends(at, end))) {
+		at = quick_group(at, end, &group);
+		if (!at || counts[0] + counts[1] == 8)
+			return NULL;
+		parts[gap] = parts[gap] << 16 | group;
+		counts[gap]++;
+		if (group_ends(at, end))
+			break;
+		if (*at++ != ':')
+			return NULL;
+		if (at < end && *at == ':' && gap++)
+			return NULL;
+		at += gap && !counts[1];
+	}
+	if (gap ? counts[0] + counts[1] > 7 : counts[0] != 8)
+		return NULL;
+	*address = (counts[0] ? parts[0] << 16 * (8 - counts[0]) : 0) | parts[1];
+	return at;
+}
+
+/* The same of "a:b::c" or "a:b::c/n". */
+static const char *quick_ipv6(const char *at, const char *end, struct interval *out)
+{
+	u128 address;
+	uint32_t prefix;
+	at = quick_groups(at, end, &address);
+	at = at ? quick_prefix(at, end, 128, &prefix) : NULL;
+	u128 hosts = !at || prefix == 128 ? 0 : U128_MAX >> prefix;
+	if (!at || address & hosts || address >> 32 == 0xffff) /* the last: an IPv4-mapped one, which is a mistake */
 		return NULL;
 	*out = (struct interval){address, address | hosts};
 	return at;
@@ -120,9 +192,12 @@ int list_parse(void *ctx, const struct source *source, struct diagnostics *diagn
 	int error = 0;
 	while (at < end && !error && diagnostics->errors < errors + ERRORS_MAX) {
 		struct interval one;
+		enum family family = FAMILY_IPV4;
 		const char *next = quick_ipv4(at, end, &one);
+		if (!next && (next = quick_ipv6(at, end, &one)))
+			family = FAMILY_IPV6;
 		if (next) {
-			error = grow(ctx, &lists[FAMILY_IPV4], one);
+			error = grow(ctx, &lists[family], one);
 			at = next;
 			continue;
 		}

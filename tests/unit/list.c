@@ -149,6 +149,46 @@ static void a_list_of_nonsense_does_not_flood(void **state)
 	talloc_free(text);
 }
 
+/* Addresses of all forms, some with a byte that is wrong. */
+static size_t random_line(unsigned *seed, char *line)
+{
+	static const char *const letters = "0123456789abcdefABCDEF:./ -g";
+	static const char *const common[] = {"::", "::1", "2001:db8::/32", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "fe80::1:0/112",
+		"1::8/128", "192.0.2.0/24", "10.0.0.1", "0.0.0.0/0", "::/0", "::ffff:c000:201", "::ffff:0:0/96", "64:ff9b::192.0.2.1", "a:b:c:d:e:f:0:1/127"};
+	int form = rand_r(seed) % 3, length = 0;
+	if (form == 0)
+		length = sprintf(line, "%s", common[rand_r(seed) % (int)(sizeof common / sizeof *common)]);
+	for (int i = 0; form == 1 && i < 8; i++)
+		length += sprintf(line + length, "%s%x", i ? ":" : "", rand_r(seed) % 3 ? (unsigned)rand_r(seed) & 0xffff : 0);
+	if (form == 2)
+		length = sprintf(line, "%x::%x:%x/%d", (unsigned)rand_r(seed) & 0xffff, (unsigned)rand_r(seed) & 0xff, 0u, rand_r(seed) % 140);
+	for (int i = rand_r(seed) % 4; i > 1; i--)
+		line[rand_r(seed) % length] = letters[rand_r(seed) % 28];
+	if (rand_r(seed) % 4 == 0)
+		length = rand_r(seed) % length;
+	line[length] = 0;
+	return (size_t)length;
+}
+
+/* A blank behind a line leaves it to the careful way. */
+static void the_quick_way_reads_as_the_careful_one(void **state)
+{
+	unsigned seed = 1;
+	(void)state;
+	for (int round = 0; round < 20000; round++) {
+		char line[80];
+		size_t length = random_line(&seed, line);
+		struct reading quick = read_text(line);
+		strcpy(line + length, " ");
+		struct reading careful = read_text(line);
+		assert_int_equal(quick.outcome, careful.outcome);
+		for (int family = 0; family < FAMILIES && !quick.outcome; family++)
+			assert_true(intervals_equal(quick.of[family], careful.of[family]));
+		talloc_free(quick.ctx);
+		talloc_free(careful.ctx);
+	}
+}
+
 static void a_million_lines_at_once(void **state)
 {
 	enum { LINES = 1000000 };
@@ -183,6 +223,7 @@ int main(void)
 		cmocka_unit_test(each_of_these_is_a_mistake),
 		cmocka_unit_test(bytes_that_are_no_text),
 		cmocka_unit_test(a_list_of_nonsense_does_not_flood),
+		cmocka_unit_test(the_quick_way_reads_as_the_careful_one),
 		cmocka_unit_test(a_million_lines_at_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
