@@ -41,6 +41,10 @@ int verb_remove(void *ctx, const struct invocation *call)
 	int status = kernel_open(ctx, &kernel);
 	if (status)
 		return kernel_unreachable(call, status);
+	if (agent_there(call)) {
+		complain("portpolicy: table inet %s is not removed: an agent keeps it: stop the agent first\n", call->table);
+		return STATUS_FAILED;
+	}
 	status = forget_pending(ctx, call);
 	if (status)
 		return status;

@@ -163,6 +163,8 @@ static int keep_one_capability(void)
 	if (syscall(SYS_capget, &header, data))
 		return -errno;
 	uint32_t kept = data[0].permitted & (1u << CAP_NET_ADMIN);
+	if (data[0].permitted == kept && data[0].effective == kept && !data[1].permitted)
+		return 0; /* whoever started us has seen to it */
 	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	for (int i = 0; i <= CAP_LAST_CAP; i++)
 		if (i != CAP_NET_ADMIN)

@@ -66,7 +66,6 @@ static int read_file(void *data, void *ctx, const char *path, enum file_kind kin
 	one->error = trace->inner->read_file(trace->inner->data, ctx, path, kind, bytes, length);
 	if (one->error)
 		return one->error;
-	hash_bytes(trace, path, strlen(path));
 	hash_bytes(trace, *bytes, *length);
 	if (kind == FILE_POLICY || trace->keep_lists) {
 		one->bytes = talloc_memdup(one, *bytes, *length + (*length == 0));

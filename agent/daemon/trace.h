@@ -46,7 +46,7 @@ struct trace {
 
 /* `inner` must outlive it.  0 or -ENOMEM. */
 int trace_new(void *ctx, const struct environment *inner, struct trace **out);
-/* Of the bytes of all policies and lists that were read, with their paths, in reading order. */
+/* Of the bytes of all policies and lists that were read, in reading order; however their paths are spelt. */
 void trace_digest(const struct trace *trace, char out[DIGEST_ROOM]);
 /* Lets go of all bytes: what is left tells what to watch, and the digest. */
 void trace_forget(struct trace *trace);
