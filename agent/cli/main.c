@@ -122,12 +122,14 @@ static const struct verb verbs[] = {
 		"Usage: portpolicy remove [--json] [--table NAME]\n\n"
 		"Takes out the table that apply installed, and nothing else. Needs root.\n\n"
 		"Example: portpolicy remove\n"},
-	{"agent", verb_agent, OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_NO_OWNER, "agent [FILE]               keep the kernel what the policy says",
-		"Usage: portpolicy agent [--no-owner] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
+	{"agent", verb_agent, OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_NO_OWNER | OPT_REVOKE, "agent [FILE]               keep the kernel what the policy says",
+		"Usage: portpolicy agent [--no-owner] [--revoke] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Puts the policy in force and keeps it so, in the foreground: what other programs change in the rules is\n"
 		"put back at once, and the log says who it was. Where the kernel can (Linux 6.9), nobody else can change them.\n"
-		"SIGHUP reads the policy again; a mistake in it leaves the old rules in force. SIGTERM ends the agent, not the rules.\n\n"
-		"  --no-owner   do not own the table: others may edit it, and it is put back\n\n"
+		"It sees when files of the policy change, and SIGHUP reads them at once; a mistake leaves the old rules in force.\n"
+		"SIGTERM ends the agent, not the rules.\n\n"
+		"  --no-owner   do not own the table: others may edit it, and it is put back\n"
+		"  --revoke     end the standing connections that a new policy would not let begin\n\n"
 		"Example: portpolicy agent /etc/portpolicy/host.policy\n"},
 };
 #define VERBS (sizeof verbs / sizeof *verbs)

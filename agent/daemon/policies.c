@@ -8,6 +8,7 @@
  */
 #include "agent/daemon/policies.h"
 #include "agent/daemon/bundle.h"
+#include "agent/daemon/consequences.h"
 #include "agent/daemon/files.h"
 #include "agent/daemon/pending.h"
 #include <errno.h>
@@ -233,10 +234,13 @@ static void told(void *data, const struct reconcile_action *action)
 		end_pending(policies);
 	if (!policy || !policy->provenance || (action->report != REPORT_IN_FORCE && action->report != REPORT_CONFIRMED))
 		return;
-	if (!policy->provenance->since)
+	bool first = !policy->provenance->since;
+	if (first)
 		policy->provenance->since = time(NULL);
 	if (!state->confirming)
 		keep(policies, policy);
+	if (first)
+		consequences(policies->agent, policy, policies->call->revoke);
 }
 
 /* The state machine does all that it can before agent_use returns. STATUS_YES or STATUS_FAILED; *messages. */

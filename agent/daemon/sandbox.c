@@ -10,8 +10,9 @@
  */
 #include "agent/daemon/sandbox.h"
 #include <errno.h>
-#include <linux/capability.h>
 #include <grp.h>
+#include <linux/capability.h>
+#include <linux/sockios.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <stddef.h>
@@ -124,6 +125,8 @@ static const int deadly[] = {SCMP_SYS(execve), SCMP_SYS(execveat), SCMP_SYS(ptra
 
 static const uint64_t families[] = {AF_UNIX, AF_NETLINK};
 
+static const uint64_t controls[] = {TCGETS /* is it a terminal? */, SIOCGIFNAME};
+
 static int add_rules(scmp_filter_ctx filter)
 {
 	int error = 0;
@@ -133,14 +136,14 @@ static int add_rules(scmp_filter_ctx filter)
 		error = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, deadly[i], 0);
 	for (size_t i = 0; !error && i < sizeof families / sizeof *families; i++)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, SCMP_A0_64(SCMP_CMP_EQ, families[i], 0));
-	/* Memory that is not code; is a terminal there? */
+	/* Memory that is not code. */
 	if (!error)
 		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	if (!error)
 		error = seccomp_rule_add(
 			filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2_64(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (!error)
-		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1_64(SCMP_CMP_EQ, TCGETS, 0));
+	for (size_t i = 0; !error && i < sizeof controls / sizeof *controls; i++)
+		error = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1_64(SCMP_CMP_EQ, controls[i], 0));
 	return error;
 }
 
@@ -163,9 +166,9 @@ static int keep_one_capability(void)
 	if (syscall(SYS_capget, &header, data))
 		return -errno;
 	uint32_t kept = data[0].permitted & (1u << CAP_NET_ADMIN);
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (data[0].permitted == kept && data[0].effective == kept && !data[1].permitted)
 		return 0; /* whoever started us has seen to it */
-	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	for (int i = 0; i <= CAP_LAST_CAP; i++)
 		if (i != CAP_NET_ADMIN)
 			prctl(PR_CAPBSET_DROP, i, 0, 0,
@@ -175,7 +178,8 @@ static int keep_one_capability(void)
 	return syscall(SYS_capset, &header, data) ? -errno : 0;
 }
 
-/* What is loaded when a user or group is looked up is code, and must be there before. A name that nobody has goes through all of nsswitch.conf(5). */
+/* What is loaded when a user or group is looked up is code, and must be there before. A name that nobody has goes through all of
+ * nsswitch.conf(5). */
 static void load_name_services(void)
 {
 	char buffer[4096];
