@@ -253,6 +253,7 @@ struct direction_plan {
 	struct spoken *at;
 	size_t count;
 };
+void plan_settle(struct import *import); /* until no rule turns out to be one that cannot be said */
 void plan_direction(struct import *import, enum direction direction, struct direction_plan *out);
 
 /* clauses.c: sets in the words of the language. False: there are no words. `to` NULL: only ask. */

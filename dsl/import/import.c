@@ -263,6 +263,7 @@ int import_policy(void *ctx, const struct foreign_input *inputs, size_t count, s
 		import_note(import, "ufw's before.rules was not given: what it lets through (ping, DHCP, multicast DNS, "
 				    "neighbour discovery) is missing here");
 	settle_rules(import);
+	plan_settle(import);
 	for (int d = 0; d < DIRECTIONS; d++)
 		plan_direction(import, (enum direction)d, &plans[d]);
 	if (!import->too_large)

@@ -135,16 +135,12 @@ static void speak_entries(
 	}
 }
 
-/* Until no rule turns out to be one that cannot be said. */
-static bool settle(struct import *import, const struct zone_space *space, struct entries *entries, enum foreign_verdict fallback)
+static bool spread(struct import *import, const struct zone_space *space, struct entries *entries, enum foreign_verdict fallback, bool *again)
 {
-	for (int round = 0; round < ROUNDS && !import->error; round++) {
-		bool there = flatten(import, space, entries);
-		if (!there || entries->too_many || carve(import, space, entries, fallback))
-			return there && !entries->too_many;
-	}
-	entries->too_many = true;
-	return false;
+	bool there = flatten(import, space, entries);
+	if (there && !entries->too_many)
+		*again |= !carve(import, space, entries, fallback);
+	return there && !entries->too_many;
 }
 
 /* Nothing is known of this family: it is closed, unless it is known that nothing stands there. */
@@ -262,6 +258,38 @@ static void choose_default(struct import *import, struct direction_plan *plan)
 	}
 }
 
+/* Does a rule turn out to be one that cannot be said, or not so? */
+static bool changes(struct import *import, enum direction direction)
+{
+	struct direction_plan plan = {.direction = direction};
+	bool again = false;
+	choose_default(import, &plan);
+	for (int loopback = 0; plan.managed && loopback < (direction == DIRECTION_FORWARD ? 1 : 2); loopback++)
+		for (int family = 0; family < FAMILIES && !import->error; family++) {
+			struct zone_space space;
+			struct entries entries;
+			zone_space(import, direction, (enum family)family, loopback, &space);
+			spread(import, &space, &entries, loopback ? FV_ACCEPT : plan.fallback, &again);
+		}
+	return again;
+}
+
+void plan_settle(struct import *import)
+{
+	bool again = true;
+	/* What is found out about a rule in one place holds in all: chains are shared. */
+	for (int round = 0; round < ROUNDS && again && !import->error && !import->too_large; round++) {
+		again = false;
+		import->widened_count = 0;
+		for (int d = 0; d < DIRECTIONS; d++)
+			again |= changes(import, (enum direction)d);
+	}
+	import->widened_count = 0;
+	import->too_large |= again;
+	for (size_t i = 0; i < import->rule_count; i++) /* what was noted on the way may not hold at its end */
+		import->rules[i]->said = false;
+}
+
 void plan_direction(struct import *import, enum direction direction, struct direction_plan *out)
 {
 	*out = (struct direction_plan){.direction = direction};
@@ -271,7 +299,8 @@ void plan_direction(struct import *import, enum direction direction, struct dire
 			struct zone_space space;
 			struct entries entries;
 			zone_space(import, direction, (enum family)family, loopback, &space);
-			if (settle(import, &space, &entries, loopback ? FV_ACCEPT : out->fallback))
+			bool again = false;
+			if (spread(import, &space, &entries, loopback ? FV_ACCEPT : out->fallback, &again))
 				speak_entries(import, out, &space, &entries);
 			else if (entries.too_many)
 				import->too_large = true;

@@ -190,14 +190,18 @@ static void settle_limit(struct import *import, struct foreign_chain *chain, siz
 	}
 }
 
+#define NUMBER_MAX 1000000000 /* dsl/language/limits.c */
+
 /* Limits that the language has no words for leave a doubt. */
 static void settle_quota(struct import *import, struct foreign_chain *chain, size_t at)
 {
 	struct foreign_rule *rule = chain->rules[at];
-	bool denies = rule->verdict == FV_DROP || rule->verdict == FV_REJECT;
+	bool denies = rule->verdict == FV_DROP || rule->verdict == FV_REJECT, rate = rule->quota.kind == QUOTA_RATE;
 	if (rule->quota.kind == QUOTA_NONE || rule->verdict == FV_NONE)
 		return;
-	if (denies && !rule->quota.over)
+	if (!rule->quota.count || rule->quota.count > NUMBER_MAX || (rate && (!rule->quota.burst || rule->quota.burst > NUMBER_MAX)))
+		rule_doubt(import, rule, "a limit of this size cannot be said");
+	else if (denies && !rule->quota.over)
 		rule_doubt(import, rule, "it denies only up to a limit");
 	else if (rule->verdict == FV_ACCEPT && rule->quota.over)
 		rule_doubt(import, rule, "it accepts only above a limit");

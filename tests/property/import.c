@@ -24,6 +24,7 @@ struct term { /* of any kind: a range of numbers, or all but it */
 struct line {
 	struct term source, destination, arriving, protocol, port, source_port, second_port, owner;
 	bool either_port, mark, new_only, established_only;
+	bool limited, above; /* limits count as kept */
 	enum verdict_word verdict;
 	unsigned target, number; /* the line of the text */
 };
@@ -91,6 +92,8 @@ static struct line random_line(unsigned *seed, unsigned chain)
 		       : choice < 97 ? GOTO
 				     : COUNT;
 	line.target = chain < HOOKS ? HOOKS + below(seed, CHAINS - HOOKS) : chain + 1;
+	line.limited = line.verdict == ACCEPT && below(seed, 100) < 8;
+	line.above = line.verdict == DROP && below(seed, 100) < 8;
 	if (line.target >= CHAINS && (line.verdict == JUMP || line.verdict == GOTO))
 		line.verdict = ACCEPT;
 	return line;
@@ -147,6 +150,10 @@ static char *line_text(char *text, unsigned chain, const struct line *line)
 		text = talloc_strdup_append(text, " -m mark --mark 0x1");
 	if (line->new_only || line->established_only)
 		text = talloc_asprintf_append(text, " -m conntrack --ctstate %s", line->new_only ? "NEW" : "RELATED,ESTABLISHED");
+	if (line->limited || line->above)
+		text = talloc_strdup_append(
+			text, line->limited ? " -m limit --limit 5/sec"
+					    : " -m hashlimit --hashlimit-above 5/sec --hashlimit-mode srcip --hashlimit-name x");
 	if (line->verdict == COUNT)
 		return talloc_strdup_append(text, "\n");
 	bool jumps = line->verdict == JUMP || line->verdict == GOTO;
@@ -196,9 +203,10 @@ static unsigned walk(const struct ruleset_model *model, unsigned chain, const st
 	unsigned found = 0;
 	for (size_t i = 0; i < model->counts[chain]; i++) {
 		const struct line *line = &model->lines[chain][i];
-		if (line->verdict == COUNT || !line_holds(line, point))
+		bool doubted = model->doubted[line->number];
+		if (line->verdict == COUNT || (line->above && !doubted) || !line_holds(line, point))
 			continue;
-		bool doubted = model->doubted[line->number], jumps = line->verdict == JUMP || line->verdict == GOTO;
+		bool jumps = line->verdict == JUMP || line->verdict == GOTO;
 		unsigned here = jumps ? walk(model, line->target, point) : 1u << line->verdict;
 		found |= (doubted ? 1u << 16 : 0) | (line->verdict == JUMP ? here & ~(1u << RETURN) : here);
 		if (!doubted && !(line->verdict == JUMP && here & 1u << RETURN))
