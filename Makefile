@@ -78,7 +78,7 @@ $(BUILD)/gen/fallback.c: rules/examples/fallback.policy
 
 $(NETNS): $(NETNS_LIB)
 $(BENCH) $(BUILD)/tests/unit/classbench: $(BENCH_LIB) $(NETNS_LIB)
-$(BUILD)/tests/property/layout: $(patsubst %,$(BUILD)/tests/netns/lib/%.o,random_policy print shrink)
+$(BUILD)/tests/property/layout $(BUILD)/tests/property/review: $(NETNS_LIB)
 
 $(UNITS) $(TOOLS): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libportpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(TEST_LDLIBS)

@@ -91,35 +91,49 @@ static int repeats(struct review *review, size_t index)
 	return any ? decision_covered(review->ctx, review->decision, &rule->match, review->by, &review->work, review->used) : 0;
 }
 
-/* Does another rule have a weaker opinion of one of its packets? Certainly not, or perhaps. */
+/* It names lo and no other interface. */
+static bool only_loopback(const struct rule *rule)
+{
+	const struct interfaces *on = rule->match.direction == DIRECTION_IN ? &rule->match.arriving : &rule->match.leaving;
+	return rule->match.direction != DIRECTION_FORWARD && on->names_loopback && !on->any && on->in_count == 1;
+}
+
+/* Does another rule have a weaker opinion of one of its packets? Certainly not, or perhaps. Asked of rules that do not speak of loopback. */
 static bool contradicted(struct review *review, const struct rule *rule)
 {
 	if (!review_spend(review, review->policy->rule_count))
 		return true;
 	for (size_t i = 0; i < review->policy->rule_count; i++) {
 		const struct rule *other = &review->policy->rules[i];
-		if (rule_stricter(rule, other) && !match_disjoint(&rule->match, &other->match))
+		if (rule_stricter(rule, other) && !only_loopback(other) && !match_disjoint(&rule->match, &other->match))
 			return true;
 	}
 	return false;
 }
 
+/* Loopback has a default of its own, which is to allow. */
 static bool repeats_default(struct review *review, const struct rule *rule)
 {
 	const struct direction_policy *fallback = &review->policy->directions[rule->match.direction];
-	if (rule->action != fallback->action || rule->log || rule->match.arriving.names_loopback ||
-		rule->match.leaving.names_loopback)
+	if (rule->log)
 		return false;
-	return rule->action == ACTION_ALLOW || (!rule->reason && !fallback->log && !contradicted(review, rule));
+	if (rule->action == ACTION_ALLOW)
+		return fallback->action == ACTION_ALLOW || only_loopback(rule);
+	if (rule->match.arriving.names_loopback || rule->match.leaving.names_loopback)
+		return false;
+	return rule->action == fallback->action && !rule->reason && !fallback->log && !contradicted(review, rule);
 }
 
 static void report_default(struct review *review, const struct rule *rule)
 {
 	struct span fallback = review->policy->directions[rule->match.direction].span;
-	bool allow = rule->action == ACTION_ALLOW;
+	bool allow = rule->action == ACTION_ALLOW, loopback = allow && only_loopback(rule);
 	struct diagnostic *one = report_warning(review->diagnostics, "W105", rule->span, "this rule changes nothing: %s",
-		allow ? "the default allows all that no rule denies" : "the default says the same, and no rule says otherwise");
-	diagnostic_related(review->diagnostics, one, fallback, "the default");
+		loopback ? "loopback is allowed but for what rules deny there"
+		: allow	 ? "the default allows all that no rule denies"
+			 : "the default says the same, and no rule says otherwise");
+	if (!loopback)
+		diagnostic_related(review->diagnostics, one, fallback, "the default");
 	if (!allow)
 		diagnostic_hint(review->diagnostics, one, "take it out, or say with `reason` what it guards against");
 }

@@ -1,10 +1,14 @@
 /*
- * Feeds files to the parser, as a policy and as a question: nothing may crash, hang or leak. Built with -DLIBFUZZER it is a
+ * Feeds files to the parser, as a policy and as a question, and lays out what it takes: nothing may crash, hang or leak, and what was
+ * laid out comes out the same again. Built with -DLIBFUZZER it is a
  * target for clang's fuzzer; without, it replays the corpus.
  */
+#include "portpolicy/ignore.h"
+#include "portpolicy/layout.h"
 #include "portpolicy/tree.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <talloc.h>
 
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t length);
@@ -18,6 +22,26 @@ static void fold(void *ctx, const struct statement *statements)
 	}
 }
 
+/* What can be laid out is laid out for good. */
+static void lay_out(void *ctx, const struct source *source, struct diagnostics *diagnostics)
+{
+	struct ignores ignores = {0};
+	struct source *second;
+	char *once, *twice;
+	size_t errors = diagnostics->errors;
+	if (ignores_read(ctx, source, diagnostics, &ignores))
+		abort();
+	ignores_finish(&ignores, diagnostics);
+	if (source_lay_out(ctx, source, diagnostics, &once)) {
+		if (diagnostics->errors == errors)
+			abort();
+		return;
+	}
+	if (source_new(ctx, "laid out", once, strlen(once), false, &second) || source_lay_out(ctx, second, diagnostics, &twice) ||
+		strcmp(once, twice))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t length)
 {
 	void *ctx = talloc_new(NULL);
@@ -28,6 +52,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t length)
 	if (diagnostics && !source_new(ctx, "input", (const char *)bytes, length, false, &source)) {
 		if (!parse_policy(ctx, source, diagnostics, &tree))
 			fold(ctx, tree->statements);
+		lay_out(ctx, source, diagnostics);
 		parse_question(ctx, source, diagnostics, &question);
 		FILE *sink = fopen("/dev/null", "w");
 		for (const struct diagnostic *one = diagnostics->first; sink && one; one = one->next)

@@ -9,91 +9,9 @@
 #include "dsl/language/lexeme.h"
 #include "portpolicy/analysis.h"
 #include "portpolicy/layout.h"
-#include "tests/netns/lib/model.h"
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <talloc.h>
-#include <unistd.h>
+#include "tests/property/random_world.h"
 
 #define POLICIES 300
-
-static char directory[] = "/tmp/portpolicy-layout-XXXXXX";
-static uint64_t seed;
-
-#define CHECK(condition, ...) \
-	do { \
-		if (!(condition)) { \
-			printf("seed %llu: ", (unsigned long long)seed); \
-			printf(__VA_ARGS__); \
-			clean(); \
-			exit(1); \
-		} \
-	} while (0)
-
-static void clean(void)
-{
-	DIR *lists = opendir(directory);
-	for (struct dirent *one; lists && (one = readdir(lists));)
-		unlinkat(dirfd(lists), one->d_name, 0);
-	if (lists)
-		closedir(lists);
-	rmdir(directory);
-}
-
-/* The world: one policy, which is `data`, and the lists in the directory. */
-static int read_file(void *data, void *ctx, const char *path, enum file_kind kind, char **bytes, size_t *length)
-{
-	char name[128];
-	snprintf(name, sizeof name, "%s/%s", directory, path);
-	FILE *file = kind == FILE_LIST ? fopen(name, "re") : NULL;
-	if (kind == FILE_LIST && !file)
-		return -errno;
-	*bytes = file ? talloc_zero_size(ctx, 65536) : talloc_strdup(ctx, data);
-	*length = file ? fread(*bytes, 1, 65536, file) : strlen(data);
-	if (file)
-		fclose(file);
-	return 0;
-}
-
-static int no_paths(void *data, void *ctx, const char *pattern, char ***paths, size_t *count)
-{
-	(void)data, (void)ctx, (void)pattern, (void)paths;
-	*count = 0;
-	return 0;
-}
-
-static int same_path(void *data, void *ctx, const char *path, char **out)
-{
-	(void)data;
-	*out = talloc_strdup(ctx, path);
-	return 0;
-}
-
-static int no_account(void *data, const char *name, uint32_t *number)
-{
-	(void)data, (void)name, (void)number;
-	return -ENOENT;
-}
-
-static struct policy *load(void *ctx, const char *text)
-{
-	const struct environment environment = {.data = (void *)(uintptr_t)text,
-		.read_file = read_file,
-		.glob = no_paths,
-		.canonical = same_path,
-		.find_user = no_account,
-		.find_group = no_account,
-		.host = "web1"};
-	struct diagnostics *diagnostics = diagnostics_new(ctx);
-	struct policy *policy;
-	int outcome = policy_load(ctx, "t.policy", &environment, diagnostics, &policy);
-	for (const struct diagnostic *one = diagnostics->first; one && outcome; one = one->next)
-		diagnostic_print(stdout, one, false);
-	CHECK(!outcome, "cannot be loaded:\n%s", text);
-	return policy;
-}
 
 static char *lay_out(void *ctx, const char *text)
 {
@@ -255,47 +173,28 @@ static void expect_comments(const char *out, unsigned count)
 
 static void try_policy(void)
 {
-	char *memory;
-	size_t length;
 	void *ctx = talloc_new(NULL);
 	struct model *model = model_random(ctx, seed);
-	FILE *stream = open_memstream(&memory, &length);
 	unsigned comments;
-	model_print(stream, model);
-	fclose(stream);
 	CHECK(!model_write_lists(model, directory), "the lists cannot be written\n");
-
-	char *plain = lay_out(ctx, memory), *poor = mixed(ctx, memory, false, &comments), *again = lay_out(ctx, poor);
+	char *text = model_text(ctx, model), *plain = lay_out(ctx, text), *poor = mixed(ctx, text, false, &comments),
+	     *again = lay_out(ctx, poor);
 	CHECK(!strcmp(plain, lay_out(ctx, plain)), "comes out otherwise the second time:\n%s", plain);
 	CHECK(!strcmp(plain, again), "another layout of\n%s\nbecomes\n%s\nand not\n%s", poor, again, plain);
-	char *rich = mixed(ctx, memory, true, &comments), *out = lay_out(ctx, rich), *second = lay_out(ctx, out);
+	char *rich = mixed(ctx, text, true, &comments), *out = lay_out(ctx, rich), *second = lay_out(ctx, out);
 	CHECK(!strcmp(out, second), "comes out otherwise the second time:\n%s\nbecomes\n%s\nand then\n%s", rich, out, second);
 	expect_tidy(plain);
 	expect_tidy(out);
 	expect_comments(out, comments);
-	struct policy *meant = load(ctx, memory);
+	struct policy *meant = load(ctx, text);
 	CHECK(policies_same(meant, load(ctx, out)) && policies_same(meant, load(ctx, plain)), "does not mean the same:\n%s\nand\n%s", rich,
 		out);
-	free(memory);
 	talloc_free(ctx);
 }
 
 int main(int count, char **arguments)
 {
-	unsigned long policies = POLICIES, first = 1;
-	for (int i = 1; i + 1 < count; i += 2) {
-		if (!strcmp(arguments[i], "--policies"))
-			policies = strtoul(arguments[i + 1], NULL, 10);
-		if (!strcmp(arguments[i], "--seed"))
-			first = strtoul(arguments[i + 1], NULL, 10);
-	}
-	if (!mkdtemp(directory)) {
-		perror(directory);
-		return 1;
-	}
-	for (seed = first; seed < first + policies; seed++)
-		try_policy();
-	clean();
+	unsigned long policies = random_policies(count, arguments, POLICIES, try_policy);
 	printf("%lu policies in random layouts\n1 passed, 0 failed, 0 skipped\n", policies);
 	return 0;
 }
