@@ -111,7 +111,7 @@ test-layout: set-up
 bench: set-up
 	@tests/bench/set-up
 	@$(MAKE) --no-print-directory -s all $(BENCH)
-	@BUILD=$(BUILD) CASES="$(CASES)" tests/bench/run
+	@BUILD=$(BUILD) CASES="$(CASES)" SLICES="$(SLICES)" tests/bench/run
 
 test-simulation: set-up
 	@$(MAKE) --no-print-directory $(BUILD)/tests/property/reconcile
