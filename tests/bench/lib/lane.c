@@ -6,10 +6,15 @@
  */
 #include "tests/bench/lib/lane.h"
 #include "tests/bench/lib/frames.h"
+#include <arpa/inet.h> /* first: the headers of netfilter mind what libc defines */
 #include <errno.h>
 #include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/common.h>
+#include <libnftnl/object.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
 #include <net/if.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -154,18 +159,48 @@ int lane_settle(const struct lane *lane)
 	return status > 0 ? -EIO : status;
 }
 
+static int take_counter(const struct nlmsghdr *message, void *data)
+{
+	struct nftnl_obj *counter = nftnl_obj_alloc();
+	if (counter && !nftnl_obj_nlmsg_parse(message, counter))
+		*(uint64_t *)data = nftnl_obj_get_u64(counter, NFTNL_OBJ_CTR_PKTS);
+	nftnl_obj_free(counter);
+	return MNL_CB_OK;
+}
+
+/* Asked for by itself: nft would first read every set there is. */
+static int read_counter(struct mnl_socket *socket, uint64_t *packets)
+{
+	char buffer[8192] __attribute__((aligned(8)));
+	struct nftnl_obj *counter = nftnl_obj_alloc();
+	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETOBJ, NFPROTO_INET, NLM_F_ACK, 1);
+	if (!counter)
+		return -ENOMEM;
+	nftnl_obj_set_str(counter, NFTNL_OBJ_TABLE, "behind");
+	nftnl_obj_set_str(counter, NFTNL_OBJ_NAME, "passed");
+	nftnl_obj_set_u32(counter, NFTNL_OBJ_TYPE, NFT_OBJECT_COUNTER);
+	nftnl_obj_nlmsg_build_payload(message, counter);
+	nftnl_obj_free(counter);
+	if (mnl_socket_sendto(socket, message, message->nlmsg_len) < 0)
+		return -errno;
+	for (int more = MNL_CB_OK; more > MNL_CB_STOP;) {
+		ssize_t length = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
+		more = length < 0 ? MNL_CB_ERROR
+				  : mnl_cb_run(buffer, (size_t)length, 1, mnl_socket_get_portid(socket), take_counter, packets);
+		if (more < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 int lane_passed(const struct lane *lane, uint64_t *packets)
 {
-	unsigned long long number;
 	int status = lane_enter(lane);
-	FILE *pipe = status ? NULL : popen("nft list counter inet behind passed", "re");
-	if (!pipe)
-		return status ? status : -errno;
-	status = fscanf(pipe, " table inet behind { counter passed { packets %llu", &number) == 1 ? 0 : -EIO;
-	while (fgetc(pipe) != EOF)
-		;
-	pclose(pipe);
-	*packets = number;
+	struct mnl_socket *socket = status ? NULL : mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC);
+	if (!status)
+		status = socket && !mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) ? read_counter(socket, packets) : -errno;
+	if (socket)
+		mnl_socket_close(socket);
 	int back = lane_leave(lane);
 	return status ? status : back;
 }

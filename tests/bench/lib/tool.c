@@ -69,7 +69,7 @@ static int load_file(const struct bench *bench, const struct lane *lane, const s
 
 /* The hits of each line out of the text of a ruleset: counters, maps to counters, and what counts. */
 #define WITHOUT_HITS                                                                                                             \
-	"sed -E -e '/^\tcounter /,/^\t}/d' -e 's/^\tmap lines-/\tset lines-/; s/^(\t\ttype .*) : counter$/\\1/' "                \
+	"sed -E -e '/^\tcounter /,/^\t}/d' -e '/^\tmap /{N;s/^\tmap (.*) : counter$/\tset \\1/}' "                               \
 	"-e '/^\t\telements/s/ : \"hit-[0-9a-f]+\"//g; s/counter name ([^\"@]*) map @/\\1 @/; s/counter name \"[^\"]*\" ?//' "
 
 static int load_portpolicy(
