@@ -10,6 +10,7 @@
 #   make test-layout    the long run of the layout: 10,000 random policies
 #   make test-packets   the long run of the random kernel test: 1,000 policies, 1,000,000 packets
 #   make test-simulation   the agent's state machine: 10,000 seeds, 10,000,000 steps against a fake kernel
+#   make test-swaps   a flood of packets while the policy is swapped 10,000 times
 #   make test-kernels   packets, apply, remove and the demo's policy on Debian's kernels, under emulation
 #
 # A new .c file in a folder below is picked up by itself; a .c file in tests/unit or tests/property is a test program of its own,
@@ -117,6 +118,10 @@ test-simulation: set-up
 	@$(MAKE) --no-print-directory $(BUILD)/tests/property/reconcile
 	@$(BUILD)/tests/property/reconcile --seeds 10000
 
+test-swaps: set-up
+	@$(MAKE) --no-print-directory all $(BUILD)/tests/netns/faults
+	@BUILD=$(BUILD) unshare -n $(BUILD)/tests/netns/faults --swaps 500 swapped
+
 test-kernels: set-up
 	@tests/set-up qemu-system-x86 busybox-static cpio kmod xz-utils
 	@$(MAKE) --no-print-directory -s all tools
@@ -132,7 +137,7 @@ test-valgrind: set-up all tools
 clean:
 	rm -rf $(BUILD) build-sanitize build-valgrind
 
-.PHONY: all generated tools set-up test demo golden bench test-packets test-layout test-simulation test-kernels test-sanitize test-valgrind clean
+.PHONY: all generated tools set-up test demo golden bench test-packets test-layout test-simulation test-swaps test-kernels test-sanitize test-valgrind clean
 .SECONDARY:
 
 -include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d) $(BENCH_LIB:.o=.d)

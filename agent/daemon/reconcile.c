@@ -427,7 +427,7 @@ static void on_event(struct reconcile *state, const struct reconcile_event *even
 		on_observed(state, event, actions);
 		break;
 	case EVENT_UNREADABLE:
-		pause_after(state, event->now, REPORT_FAILED, event->error, actions);
+		pause_after(state, event->now, event->error == EPERM ? REPORT_OTHER_OWNER : REPORT_FAILED, event->error, actions);
 		break;
 	case EVENT_COMMITTED:
 		state->committed = true;
