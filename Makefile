@@ -8,6 +8,7 @@
 #   make bench    what rules cost beside other tools, a quarter of an hour: renews tests/bench/RESULTS.md; CASES="tuples out" for a part
 #   make golden   renews the expected files under tests/golden and tests/bad
 #   make test-layout    the long run of the layout: 10,000 random policies
+#   make test-difference   diff against brute force: 10,000 pairs of policies, 1,000 rewrites
 #   make test-packets   the long run of the random kernel test: 1,000 policies, 1,000,000 packets
 #   make test-simulation   the agent's state machine: 10,000 seeds, 10,000,000 steps against a fake kernel
 #   make test-swaps   a flood of packets while the policy is swapped 10,000 times
@@ -17,7 +18,7 @@
 # and so is one in tests/netns, tests/fuzz or tests/kernels; what the programs of a folder share lies in its lib/.
 
 PACKAGES := gcc libc6-dev make pkg-config flex bison libnftnl-dev libmnl-dev libcmocka-dev libtalloc-dev libjansson-dev \
-	nettle-dev libnetfilter-conntrack-dev libseccomp-dev nftables iproute2
+	nettle-dev libnetfilter-conntrack-dev libseccomp-dev nftables iproute2 git
 LIBRARIES := libnftnl libmnl libnetfilter_conntrack talloc jansson nettle libseccomp
 
 BUILD ?= build
@@ -77,7 +78,7 @@ $(BUILD)/gen/fallback.c: rules/examples/fallback.policy
 	LC_ALL=C awk 'BEGIN { print "extern const char fallback_policy[];\nconst char fallback_policy[] =" } \
 		{ gsub(/[\\"]/, "\\\\&"); print "\t\"" $$0 "\\n\"" } END { print ";" }' $< >$@.new && mv $@.new $@
 
-$(NETNS): $(NETNS_LIB)
+$(NETNS) $(BUILD)/tests/property/difference: $(NETNS_LIB)
 $(BENCH) $(BUILD)/tests/unit/classbench: $(BENCH_LIB) $(NETNS_LIB)
 $(BUILD)/tests/property/layout $(BUILD)/tests/property/review: $(NETNS_LIB)
 
@@ -122,6 +123,10 @@ test-swaps: set-up
 	@$(MAKE) --no-print-directory all $(BUILD)/tests/netns/faults
 	@BUILD=$(BUILD) unshare -n $(BUILD)/tests/netns/faults --swaps 500 swapped
 
+test-difference: set-up
+	@$(MAKE) --no-print-directory $(BUILD)/tests/property/difference
+	@$(BUILD)/tests/property/difference 10000 1000
+
 test-kernels: set-up
 	@tests/set-up qemu-system-x86 busybox-static cpio kmod xz-utils
 	@$(MAKE) --no-print-directory -s all tools
@@ -137,7 +142,7 @@ test-valgrind: set-up all tools
 clean:
 	rm -rf $(BUILD) build-sanitize build-valgrind
 
-.PHONY: all generated tools set-up test demo golden bench test-packets test-layout test-simulation test-swaps test-kernels test-sanitize test-valgrind clean
+.PHONY: all generated tools set-up test demo golden bench test-packets test-layout test-simulation test-difference test-swaps test-kernels test-sanitize test-valgrind clean
 .SECONDARY:
 
 -include $(OBJECTS:.o=.d) $(MAIN:.o=.d) $(UNITS:=.d) $(TOOLS:=.d) $(NETNS_LIB:.o=.d) $(BENCH_LIB:.o=.d)

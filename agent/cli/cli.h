@@ -26,7 +26,7 @@ struct invocation {
 	const char *verb;
 	const char **operands;
 	size_t operand_count;
-	bool json, strict, no_owner, write, check;
+	bool json, strict, no_owner, write, check, markdown;
 	const char *file, *host, *table, *as, *from, *unknown;
 	enum encoding encoding;
 	const char **include; /* -I, in the order given */
@@ -40,6 +40,7 @@ int verb_check(void *ctx, const struct invocation *call);
 int verb_fmt(void *ctx, const struct invocation *call);
 int verb_explain(void *ctx, const struct invocation *call);
 int verb_compile(void *ctx, const struct invocation *call);
+int verb_diff(void *ctx, const struct invocation *call);
 int verb_plan(void *ctx, const struct invocation *call);
 int verb_apply(void *ctx, const struct invocation *call);
 int verb_remove(void *ctx, const struct invocation *call);

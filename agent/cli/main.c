@@ -14,7 +14,7 @@
 
 enum option_bit { OPT_JSON = 1, OPT_STRICT = 2, OPT_FILE = 4, OPT_HOST = 8, OPT_TABLE = 16, OPT_AS = 32, OPT_INCLUDE = 64, OPT_CONFIRM = 128,
 	OPT_ENCODING = 256, OPT_NO_OWNER = 512, OPT_WRITE = 1024, OPT_CHECK = 2048, OPT_REVOKE = 4096, OPT_FROM = 8192,
-	OPT_UNKNOWN = 16384 };
+	OPT_UNKNOWN = 16384, OPT_MARKDOWN = 32768 };
 
 struct verb {
 	const char *name;
@@ -77,6 +77,20 @@ static const struct verb verbs[] = {
 		"  --json               one object: policy, remarks, counts\n\n"
 		"Exit status: 0 a policy was printed; 2 the rules could not be read, or the proof failed.\n\n"
 		"Example: iptables-save | portpolicy import - > host.policy\n"},
+	{"diff", verb_diff, OPT_JSON | OPT_MARKDOWN | OPT_HOST | OPT_INCLUDE, "diff OLD NEW               what two policies decide differently",
+		"Usage: portpolicy diff [--json|--markdown] [--host NAME] [-I DIR] OLD NEW\n\n"
+		"Tells which packets NEW allows, denies or rejects where OLD did not, as sets in the language, with the\n"
+		"lines behind them on both sides and one packet of each; and what else differs: limits, logging,\n"
+		"directions that are managed, audit mode. Policies that mean the same have no difference, however they\n"
+		"are written. OLD and NEW are files, directories (their host.policy) or git:REVISION:PATH, which reads\n"
+		"the policy and what it includes from that revision (git::PATH: from the index); - is standard input.\n"
+		"Without --host it answers for every kind of host that the hosts blocks tell apart.\n\n"
+		"  --json       one object: equal, old, new, kinds\n"
+		"  --markdown   tables for a merge request\n"
+		"  --host NAME  answer for this host\n"
+		"  -I DIR       search DIR first for include <name>\n\n"
+		"Exit status: 0 no difference; 1 a difference; 2 it could not be decided.\n\n"
+		"Example: portpolicy diff git:HEAD:host.policy host.policy\n"},
 	{"plan", verb_plan, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "plan [FILE]                what apply would change",
 		"Usage: portpolicy plan [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Compares the policy with what the kernel holds and lists what apply would change. Changes nothing.\n\n"
@@ -146,6 +160,7 @@ static const struct {
 	{"--write", 'w', OPT_WRITE, false}, {"--check", 0, OPT_CHECK, false},
 	{"--revoke", 0, OPT_REVOKE, false},
 	{"--from", 0, OPT_FROM, true}, {"--unknown", 0, OPT_UNKNOWN, true},
+	{"--markdown", 0, OPT_MARKDOWN, false},
 };
 #define OPTIONS (sizeof options / sizeof *options)
 
@@ -221,6 +236,7 @@ static int set_option(void *ctx, struct invocation *call, unsigned bit, const ch
 	case OPT_STRICT: call->strict = true; break;
 	case OPT_WRITE: call->write = true; break;
 	case OPT_CHECK: call->check = true; break;
+	case OPT_MARKDOWN: call->markdown = true; break;
 	case OPT_FILE: call->file = value; break;
 	case OPT_HOST: call->host = value; break;
 	case OPT_TABLE: call->table = value; break;

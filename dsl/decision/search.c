@@ -10,6 +10,7 @@
  * a probability of about 2^-80 after a billion of them.
  */
 #include "dsl/decision/search.h"
+#include "dsl/decision/random.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,15 +56,6 @@ static bool overspent(struct walk *walk)
 	if (spending->nodes > spending->budget.nodes || walk->bytes > spending->budget.bytes)
 		return true;
 	return !(spending->nodes & 255) && now() - spending->started > spending->budget.seconds;
-}
-
-/* SplitMix64 (G. Steele, D. Lea, C. Flood, 2014): the same names in every run. */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
 }
 
 static size_t memo_slot(const struct memo *memo, u128 key)
@@ -418,7 +410,7 @@ static int prepare(struct walk *walk, struct live *live)
 	if (!walk->names || !walk->bits || !live->at || memo_grow(walk))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++) {
-		walk->names[i] = (u128)next_random(&seed) << 64 | next_random(&seed);
+		walk->names[i] = (u128)random_step(&seed) << 64 | random_step(&seed);
 		live->at[i] = i;
 	}
 	live->count = count;

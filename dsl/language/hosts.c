@@ -351,16 +351,20 @@ static int load_blocks(struct resolver *resolver, const char *path)
 	return error;
 }
 
-int policy_host_kinds(void *ctx, const char *path, const struct environment *environment, struct diagnostics *diagnostics, const char *const **names,
-	size_t *count)
+int policies_host_kinds(void *ctx, const char *const *paths, const struct environment *const *environments, size_t policies,
+	struct diagnostics *diagnostics, const char *const **names, size_t *count)
 {
 	void *scratch = talloc_new(ctx);
-	struct policy policy = {.file = path};
+	struct policy policy = {.file = *paths};
 	struct kinds kinds = {0};
 	size_t errors = diagnostics->errors, warnings = diagnostics->warnings;
-	struct resolver resolver = {.ctx = scratch, .scratch = scratch, .environment = environment, .diagnostics = diagnostics, .policy = &policy,
+	struct resolver resolver = {.ctx = scratch, .scratch = scratch, .diagnostics = diagnostics, .policy = &policy,
 		.every_host = true, .errors_before = errors};
-	int error = scratch ? load_blocks(&resolver, path) : -ENOMEM;
+	int error = scratch ? 0 : -ENOMEM;
+	for (size_t i = 0; i < policies && !error; i++) {
+		resolver.environment = environments[i];
+		error = load_blocks(&resolver, paths[i]);
+	}
 	if (!error)
 		error = resolver.block_count ? find_kinds(&resolver, ctx, &kinds) : only_this_host(&resolver, ctx, &kinds);
 	if (diagnostics->errors != errors || diagnostics->warnings != warnings)
@@ -370,4 +374,10 @@ int policy_host_kinds(void *ctx, const char *path, const struct environment *env
 	*names = kinds.names;
 	*count = kinds.count;
 	return error ? error : diagnostics->errors != errors;
+}
+
+int policy_host_kinds(void *ctx, const char *path, const struct environment *environment, struct diagnostics *diagnostics, const char *const **names,
+	size_t *count)
+{
+	return policies_host_kinds(ctx, &path, &environment, 1, diagnostics, names, count);
 }

@@ -356,6 +356,8 @@ static void hand_over(struct resolver *resolver)
 	policy->host_count = resolver->host_count;
 	policy->units = resolver->units;
 	policy->unit_count = resolver->unit_count;
+	policy->accounts = resolver->accounts;
+	policy->account_count = resolver->account_count;
 	policy->unknowns = resolver->unknowns;
 	policy->unknown_count = resolver->unknown_count;
 	policy->sources = resolver->sources;

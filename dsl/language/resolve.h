@@ -60,6 +60,8 @@ struct resolver {
 	const struct statement *direction_default[DIRECTIONS], *direction_mode[DIRECTIONS];
 	const char **hosts, **units;
 	size_t host_count, unit_count;
+	struct account *accounts;
+	size_t account_count;
 	struct unknown *unknowns;
 	size_t unknown_count;
 	bool asking; /* a question: nothing may be added to the policy */

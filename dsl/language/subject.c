@@ -27,6 +27,18 @@ static int unknown_account(struct resolver *resolver, struct scope *scope, const
 
 static bool decimal(const char *text) { return *text && strspn(text, "0123456789") == strlen(text); }
 
+/* So that a number that comes out of an analysis can be called by the name that the policy has for it. */
+static int note_account(struct resolver *resolver, bool user, const char *name, uint32_t number)
+{
+	for (size_t i = 0; i < resolver->account_count; i++)
+		if (resolver->accounts[i].user == user && resolver->accounts[i].number == number)
+			return 0;
+	if (array_room(resolver->ctx, &resolver->accounts, sizeof *resolver->accounts, resolver->account_count))
+		return -ENOMEM;
+	resolver->accounts[resolver->account_count++] = (struct account){user, name, number};
+	return 0;
+}
+
 static int add_account(struct resolver *resolver, struct scope *scope, const struct item *item, bool user, const char *name, struct lists *out)
 {
 	const struct environment *environment = resolver->environment;
@@ -42,6 +54,7 @@ static int add_account(struct resolver *resolver, struct scope *scope, const str
 	int error = user ? environment->find_user(environment->data, name, &id) : environment->find_group(environment->data, name, &id);
 	if (error && error != -ENOMEM)
 		return unknown_account(resolver, scope, item, user ? "user" : "group", name, error);
+	error = error || resolver->asking ? error : note_account(resolver, user, name, id);
 	return error ? error : gather_one(out->scratch, list, id);
 }
 

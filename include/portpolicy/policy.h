@@ -110,6 +110,13 @@ struct direction_policy {
 	const char *text, *id;
 };
 
+/* A user or group that the policy calls by name. */
+struct account {
+	bool user;
+	const char *name;
+	uint32_t number;
+};
+
 /* Something not known yet (LANGUAGE.md, ADDRESSES): `blocks_apply` where not knowing would let more through. */
 struct unknown {
 	struct span span;
@@ -129,6 +136,8 @@ struct policy {
 	size_t host_count;
 	const char *const *units;
 	size_t unit_count;
+	const struct account *accounts;
+	size_t account_count;
 	const struct unknown *unknowns;
 	size_t unknown_count;
 	const struct source *const *sources; /* every file that was read */
@@ -147,6 +156,22 @@ int policy_load(void *ctx, const char *path, const struct environment *environme
 int policy_question(void *ctx, const struct policy *policy, const struct environment *environment, const struct match_node *node,
 		    struct diagnostics *diagnostics, struct match *out);
 
+/* A set that the policy has a name for, and uses. Of a name that the policy and the library define it is the policy's. */
+enum named_kind { NAMED_ADDRESSES, NAMED_PORTS, NAMED_SERVICE };
+struct policy_name {
+	enum named_kind kind;
+	const char *name; /* without the $ */
+	bool library;
+	struct addresses addresses;
+	struct intervals ports;
+	struct traffic traffic;
+};
+/* All of them, by name. 0 or -ENOMEM. */
+int policy_names(void *ctx, const struct policy *policy, struct policy_name **out, size_t *count);
+
+/* The clauses of a rule as written, in the order of the language, without its action, limits, log and reason. NULL: out of memory. */
+char *match_text(void *ctx, const struct match_node *node);
+
 /*
  * One host name for each kind of host that the `hosts` blocks of a policy tell apart
  * (first the kind that no block names).  Returns as policy_load, but mistakes in the files are
@@ -154,5 +179,9 @@ int policy_question(void *ctx, const struct policy *policy, const struct environ
  */
 int policy_host_kinds(void *ctx, const char *path, const struct environment *environment, struct diagnostics *diagnostics,
 		      const char *const **names, size_t *count);
+
+/* The same for several policies at once: hosts that any of them tells apart. `environments` and `paths` have `policies` members. */
+int policies_host_kinds(void *ctx, const char *const *paths, const struct environment *const *environments, size_t policies,
+			struct diagnostics *diagnostics, const char *const **names, size_t *count);
 
 #endif
