@@ -105,6 +105,7 @@ golden: all
 test-packets: set-up
 	@$(MAKE) --no-print-directory $(BUILD)/tests/netns/packets
 	@$(BUILD)/tests/netns/packets --policies 1000 --packets 1000000 --seconds 0
+	@$(BUILD)/tests/netns/packets --policies 24 --packets 24000 --rules 10000 --seconds 0
 
 test-layout: set-up
 	@$(MAKE) --no-print-directory $(BUILD)/tests/property/layout

@@ -2,10 +2,12 @@
  * Random policies, random real packets: what the kernel does must be what portpolicy says, and what a naive evaluator says that
  * walks the rules one by one.
  *
- *   packets [--policies N] [--packets M] [--seed S] [--seconds T] [--encoding KIND]
+ *   packets [--policies N] [--packets M] [--seed S] [--seconds T] [--encoding KIND] [--rules R]
  *
  * M packets in all, over N policies; policy i of a run is made from seed S + i, so that one policy alone is run again with
- * `--policies 1 --seed S+i`.  Without --encoding the policies take turns at all of them, by their seeds.  Everything happens in a network namespace of the program's own.
+ * `--policies 1 --seed S+i`.  Without --encoding the policies take turns at all of them, by their seeds.  With --rules the policies
+ * are large: of R rules.  Without any option a few such policies follow the small ones.  Everything happens in a network namespace of
+ * the program's own.
  */
 #include "tests/netns/lib/trial.h"
 #include <errno.h>
@@ -19,6 +21,7 @@
 
 struct plan {
 	size_t policies, packets;
+	size_t rules; /* 0: a small policy of as many as it happens to have */
 	uint64_t seed;
 	double seconds;
 	int encoding; /* -1: all in turn */
@@ -37,7 +40,7 @@ static double now(void)
 
 static int usage(void)
 {
-	fputs("usage: packets [--policies N] [--packets M] [--seed S] [--seconds T] [--encoding KIND]\n", stderr);
+	fputs("usage: packets [--policies N] [--packets M] [--seed S] [--seconds T] [--encoding KIND] [--rules R]\n", stderr);
 	return 2;
 }
 
@@ -53,7 +56,7 @@ static int read_plan(int count, char **words, struct plan *plan)
 {
 	static const struct option options[] = {{"policies", required_argument, NULL, 'n'}, {"packets", required_argument, NULL, 'm'},
 		{"seed", required_argument, NULL, 's'}, {"seconds", required_argument, NULL, 't'},
-		{"encoding", required_argument, NULL, 'e'}, {0}};
+		{"encoding", required_argument, NULL, 'e'}, {"rules", required_argument, NULL, 'r'}, {0}};
 	for (int option; (option = getopt_long(count, words, "", options, NULL)) != -1;) {
 		if (option == 'n')
 			plan->policies = strtoul(optarg, NULL, 0);
@@ -63,6 +66,8 @@ static int read_plan(int count, char **words, struct plan *plan)
 			plan->seed = strtoull(optarg, NULL, 0);
 		else if (option == 't')
 			plan->seconds = strtod(optarg, NULL);
+		else if (option == 'r')
+			plan->rules = strtoul(optarg, NULL, 0);
 		else if (option == 'e' && (plan->encoding = encoding_named(optarg)) >= 0)
 			continue;
 		else
@@ -71,10 +76,11 @@ static int read_plan(int count, char **words, struct plan *plan)
 	return optind < count || !plan->policies ? usage() : 0;
 }
 
-static int run_policy(void *ctx, const struct laboratory *laboratory, uint64_t seed, size_t packets, struct tally *tally)
+static int run_policy(void *ctx, const struct laboratory *laboratory, uint64_t seed, size_t rules, size_t packets,
+	struct tally *tally)
 {
 	struct random random = {seed * 0xd1342543de82ef95ULL + 7};
-	struct model *model = model_random(ctx, seed);
+	struct model *model = rules ? model_random_large(ctx, seed, rules) : model_random(ctx, seed);
 	struct probe *probes = talloc_array(ctx, struct probe, packets);
 	struct trial trial;
 	if (!probes)
@@ -107,7 +113,7 @@ static int run(void *ctx, struct laboratory *laboratory, const struct plan *plan
 		void *inner = talloc_new(ctx);
 		laboratory->read_with_nft = i % 11 == 0;
 		laboratory->encoding = plan->encoding < 0 ? (enum encoding)((plan->seed + i) % ENCODINGS) : (enum encoding)plan->encoding;
-		int error = run_policy(inner, laboratory, plan->seed + i, each, tally);
+		int error = run_policy(inner, laboratory, plan->seed + i, plan->rules, each, tally);
 		talloc_free(inner);
 		if (error) {
 			printf("seed %llu: %s\n", (unsigned long long)(plan->seed + i), strerror(-error));
@@ -138,6 +144,7 @@ static void remove_directory(const char *directory)
 int main(int count, char **words)
 {
 	struct plan plan = {.policies = 180, .packets = 108000, .seed = 1, .seconds = 60, .encoding = -1};
+	const struct plan large = {.policies = ENCODINGS, .packets = ENCODINGS * 300, .rules = 2000, .encoding = -1};
 	struct laboratory laboratory = {.directory = "/tmp/packets.XXXXXX"};
 	struct tally tally = {0};
 	if (read_plan(count, words, &plan))
@@ -156,6 +163,8 @@ int main(int count, char **words)
 	if (!mkdtemp(laboratory.directory))
 		return 1;
 	error = run(ctx, &laboratory, &plan, &tally);
+	if (!error && !tally.failed && count == 1)
+		error = run(ctx, &laboratory, &large, &tally);
 	if (!tally.failed)
 		remove_directory(laboratory.directory);
 	talloc_free(ctx);

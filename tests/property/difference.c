@@ -50,7 +50,7 @@ static struct policy *load(struct bench *bench, const char *name, const struct m
 
 static struct model *changed(struct bench *bench, const struct model *model, const struct model *other, struct random *random)
 {
-	struct model *copy = talloc_memdup(bench->ctx, model, sizeof *model);
+	struct model *copy = model_copy(bench->ctx, model);
 	size_t changes = random_chance(random, 60) ? 1 + random_below(random, 3) : 1 + random_below(random, RULES_MAX);
 	for (size_t i = 0; i < changes; i++) {
 		size_t at = copy->rule_count ? random_below(random, copy->rule_count) : 0;
@@ -99,7 +99,7 @@ static bool uses_names(const struct value *value)
 /* Rules of another model must not use its names, nor its lists. */
 static struct model *without_names(struct bench *bench, const struct model *model)
 {
-	struct model *copy = talloc_memdup(bench->ctx, model, sizeof *model);
+	struct model *copy = model_copy(bench->ctx, model);
 	size_t kept = 0;
 	for (size_t i = 0; i < copy->rule_count; i++) {
 		const struct rule_model *rule = &copy->rules[i];
@@ -119,7 +119,7 @@ static bool matches(const struct model *model, size_t rule, const struct probe *
 {
 	struct model *one = talloc_zero(NULL, struct model);
 	memcpy(one->ways, model->ways, sizeof one->ways);
-	one->rules[0] = model->rules[rule];
+	one->rules = &model->rules[rule];
 	one->rule_count = 1;
 	bool found = naive_decide(one, probe).decider == DECIDED_BY_RULE;
 	talloc_free(one);
@@ -138,7 +138,7 @@ static bool logged(const struct model *model, const struct probe *probe, const s
 
 static enum strictness over_limits(const struct model *model, const struct probe *probe)
 {
-	struct model *unlimited = talloc_memdup(NULL, model, sizeof *model);
+	struct model *unlimited = model_copy(NULL, model);
 	size_t kept = 0;
 	for (size_t i = 0; i < model->rule_count; i++)
 		if (model->rules[i].rate == RATE_NONE)
@@ -226,7 +226,7 @@ struct read_set {
 
 static bool read_words(struct bench *bench, const struct model *model, const char *words, struct read_set *out)
 {
-	struct model *names = talloc_memdup(bench->ctx, model, sizeof *model);
+	struct model *names = model_copy(bench->ctx, model);
 	names->rule_count = 0;
 	for (int way = 0; way < WAYS; way++)
 		names->ways[way].managed = true;
@@ -459,7 +459,7 @@ static void nest(void *ctx, struct value **value)
 
 static struct model *rewritten(struct bench *bench, const struct model *model, struct random *random)
 {
-	struct model *copy = talloc_memdup(bench->ctx, model, sizeof *model);
+	struct model *copy = model_copy(bench->ctx, model);
 	for (size_t i = 0; i < copy->rule_count; i++)
 		copy->rules[i].in_block = random_chance(random, 30);
 	for (size_t round = 0; round < 8; round++) {

@@ -42,7 +42,7 @@ static struct verdicts review(void *ctx, const char *text, const struct policy *
 
 static struct model *without(void *ctx, const struct model *model, const bool *out, size_t also)
 {
-	struct model *less = talloc_memdup(ctx, model, sizeof *model);
+	struct model *less = model_copy(ctx, model);
 	less->rule_count = 0;
 	for (size_t i = 0; i < model->rule_count; i++)
 		if (!out[i] && i != also)

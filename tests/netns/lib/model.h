@@ -85,7 +85,7 @@ struct way_model {
 struct model {
 	uint64_t seed;
 	struct way_model ways[WAYS];
-	struct rule_model rules[RULES_MAX];
+	struct rule_model *rules; /* every model has its own */
 	size_t rule_count;
 	struct named *named; /* shared by all that is shrunk from one model */
 	size_t named_count;
@@ -118,6 +118,8 @@ static inline size_t random_below(struct random *random, size_t bound) { return 
 static inline bool random_chance(struct random *random, unsigned percent) { return random_next(random) % 100 < percent; }
 
 struct model *model_random(void *ctx, uint64_t seed);
+/* Many rules, most of them of five fields or fewer, in one direction or all. */
+struct model *model_random_large(void *ctx, uint64_t seed, size_t rules);
 /* A packet of the policy's own values and their neighbours, mostly. */
 struct probe probe_random(struct random *random, const struct model *model, bool users);
 
@@ -140,6 +142,10 @@ bool value_has_interface(const struct value *value, const char *name);
 bool value_names_loopback(const struct value *value);
 bool is_loopback(const struct probe *probe);
 
+/* A copy with rules of its own, and room for RULES_MAX of them. */
+struct model *model_copy(void *ctx, const struct model *model);
+/* The policy without `count` of its rules. */
+struct model *model_without(void *ctx, const struct model *model, size_t first, size_t count);
 /* A smaller policy, one step from `model`: number `step` of the ways to leave something out. NULL: no such step. */
 struct model *model_smaller(void *ctx, const struct model *model, size_t step);
 /* Do the rules need this definition? */

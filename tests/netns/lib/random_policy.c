@@ -444,19 +444,77 @@ static void random_definitions(struct maker *maker)
 	}
 }
 
-struct model *model_random(void *ctx, uint64_t seed)
+static void model_start(void *ctx, uint64_t seed, size_t rules, struct maker *maker)
 {
 	struct model *model = must(talloc_zero(ctx, struct model));
-	struct maker maker = {.ctx = model, .random = {seed * 0x9e3779b97f4a7c15ULL + 1}, .model = model};
+	*maker = (struct maker){.ctx = model, .random = {seed * 0x9e3779b97f4a7c15ULL + 1}, .model = model};
 	model->seed = seed;
 	model->named = must(talloc_zero_array(model, struct named, NAMED_MAX));
 	model->services = must(talloc_zero_array(model, struct service, SERVICES_MAX));
+	model->rules = must(talloc_zero_array(model, struct rule_model, rules + 1));
 	for (int i = 0; i < 8; i++)
-		random_next(&maker.random);
-	random_ways(&maker);
+		random_next(&maker->random);
+	random_ways(maker);
+}
+
+struct model *model_random(void *ctx, uint64_t seed)
+{
+	struct maker maker;
+	model_start(ctx, seed, RULES_MAX, &maker);
+	struct model *model = maker.model;
 	random_definitions(&maker);
 	model->rule_count = chance(&maker, 50) ? 1 + below(&maker, 8) : 1 + below(&maker, RULES_MAX);
 	for (size_t i = 0; i < model->rule_count; i++)
 		random_rule(&maker, &model->rules[i]);
+	return model;
+}
+
+/* Of one family: a network, an address, or, seldom, a range; in small worlds and large ones. */
+static struct value *filter_address(struct maker *maker, int family)
+{
+	struct value *value = chance(maker, 10) ? address_range(maker, family, false) : address_network(maker, family);
+	if (chance(maker, 40))
+		value = address_range(maker, family, true);
+	return value;
+}
+
+/* Five fields, any of which may be left out. */
+static void random_filter(struct maker *maker, struct rule_model *rule)
+{
+	int family = chance(maker, 70) ? 4 : 6;
+	do
+		rule->way = chance(maker, 80) ? WAY_IN : (enum way)below(maker, WAYS);
+	while (!maker->model->ways[rule->way].managed);
+	rule->action = chance(maker, 85) ? ALLOW : chance(maker, 50) ? DENY : REJECT;
+	rule->traffic.any = chance(maker, 8);
+	rule->traffic.count = !rule->traffic.any;
+	rule->traffic.items = must(talloc_zero_array(maker->ctx, struct traffic_item, 1));
+	rule->traffic.items[0].protocol = chance(maker, 60) ? 6 : 17;
+	if (!rule->traffic.any && chance(maker, 85))
+		rule->traffic.items[0].behind = port_leaf(maker, false);
+	if (!rule->traffic.any && chance(maker, 15))
+		rule->source_port = port_leaf(maker, false);
+	if (chance(maker, 85))
+		rule->from = filter_address(maker, family);
+	if (chance(maker, rule->from ? 50 : 98))
+		rule->to = filter_address(maker, family);
+	rule->log = chance(maker, 1);
+	if (random_below(&maker->random, 400) == 0)
+		random_rate(maker, rule);
+}
+
+struct model *model_random_large(void *ctx, uint64_t seed, size_t rules)
+{
+	struct maker maker;
+	model_start(ctx, seed, rules, &maker);
+	struct model *model = maker.model;
+	model->ways[WAY_IN].managed = true;
+	model->rule_count = rules;
+	for (size_t i = 0; i < rules; i++) {
+		if (random_below(&maker.random, 200) == 0)
+			random_rule(&maker, &model->rules[i]);
+		else
+			random_filter(&maker, &model->rules[i]);
+	}
 	return model;
 }

@@ -6,12 +6,17 @@
 #include <string.h>
 #include <talloc.h>
 
-static struct model *copy(void *ctx, const struct model *model)
+struct model *model_copy(void *ctx, const struct model *model)
 {
-	struct model *smaller = talloc_memdup(ctx, model, sizeof(*model));
-	if (!smaller)
+	size_t room = model->rule_count < RULES_MAX ? RULES_MAX : model->rule_count;
+	struct model *copy = talloc_memdup(ctx, model, sizeof(*model));
+	if (!copy)
 		abort();
-	return smaller;
+	copy->rules = talloc_zero_array(copy, struct rule_model, room + 1);
+	if (!copy->rules)
+		abort();
+	memcpy(copy->rules, model->rules, model->rule_count * sizeof(*model->rules));
+	return copy;
 }
 
 static bool uses_named(const struct value *value, const struct named *named)
@@ -60,15 +65,21 @@ bool model_uses_service(const struct model *model, const struct service *service
 	return used(model, NULL, service);
 }
 
+struct model *model_without(void *ctx, const struct model *model, size_t first, size_t count)
+{
+	struct model *smaller = model_copy(ctx, model);
+	smaller->shrunk = true;
+	memmove(&smaller->rules[first], &smaller->rules[first + count], (model->rule_count - first - count) * sizeof(model->rules[0]));
+	smaller->rule_count -= count;
+	return smaller;
+}
+
 struct model *model_smaller(void *ctx, const struct model *model, size_t step)
 {
-	struct model *smaller = copy(ctx, model);
+	if (step < model->rule_count)
+		return model_without(ctx, model, step, 1);
+	struct model *smaller = model_copy(ctx, model);
 	smaller->shrunk = true;
-	if (step < model->rule_count) {
-		memmove(&smaller->rules[step], &smaller->rules[step + 1], (model->rule_count - step - 1) * sizeof(model->rules[0]));
-		smaller->rule_count--;
-		return smaller;
-	}
 	step -= model->rule_count;
 	struct rule_model *rule = &smaller->rules[step / 12];
 	if (step / 12 >= model->rule_count)

@@ -419,9 +419,26 @@ static void fewer_packets(void *ctx, const struct laboratory *laboratory, const 
 	}
 }
 
+/* Of a large policy ever smaller parts of the rules. */
+static const struct model *fewer_rules(void *ctx, const struct laboratory *laboratory, const struct model *model, const struct probe *probes,
+	size_t count)
+{
+	for (size_t part = model->rule_count / 2; part > 1; part /= 2)
+		for (size_t at = 0; at + part <= model->rule_count;) {
+			struct model *smaller = model_without(ctx, model, at, part);
+			if (fails(ctx, laboratory, smaller, probes, count))
+				model = smaller;
+			else
+				at += part;
+		}
+	return model;
+}
+
 static bool same_model(const struct model *a, const struct model *b)
 {
-	return !memcmp(a, b, sizeof(*a));
+	struct model left = *a, right = *b;
+	left.rules = right.rules = NULL;
+	return !memcmp(&left, &right, sizeof(left)) && !memcmp(a->rules, b->rules, a->rule_count * sizeof(*a->rules));
 }
 
 static const struct model *smaller_policy(void *ctx, const struct laboratory *laboratory, const struct model *model, const struct probe *probes,
@@ -447,6 +464,7 @@ void trial_shrink(void *ctx, const struct laboratory *laboratory, const struct m
 {
 	struct trial trial;
 	fewer_packets(ctx, laboratory, model, &probes, &count);
+	model = fewer_rules(ctx, laboratory, model, probes, count);
 	model = smaller_policy(ctx, laboratory, model, probes, count);
 	fewer_packets(ctx, laboratory, model, &probes, &count);
 	if (trial_hold(ctx, laboratory, model, probes, count, &trial))
