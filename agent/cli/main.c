@@ -63,7 +63,7 @@ static const struct verb verbs[] = {
 	{"compile", verb_compile, OPT_AS | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "compile [--as nft|json] [FILE] print the ruleset that apply would install",
 		"Usage: portpolicy compile [--as nft|json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
 		"Prints the ruleset that apply would install, as nft -f reads it, or as JSON.\n\n"
-		"  --encoding KIND  lay the rules out as auto (by cost), linear, hashes, boxes, ports or chains\n\n"
+		"  --encoding KIND  lay the rules out as auto (by cost), linear, hashes, boxes, ports, chains or cuts\n\n"
 		"Example: portpolicy compile host.policy | nft -c -f -\n"},
 	{"import", verb_import, OPT_JSON | OPT_FROM | OPT_UNKNOWN, "import FILE...             make a policy of iptables, nft or ufw rules",
 		"Usage: portpolicy import [--from KIND] [--unknown deny|skip] [--json] FILE...\n\n"

@@ -77,6 +77,7 @@ enum plan_kind {
 	PLAN_BOXES,  /* sets of ranges; in each no two uses overlap */
 	PLAN_PORTS,  /* a map of protocols and ports to chains */
 	PLAN_CHAINS, /* hashes of networks to chains */
+	PLAN_CUTS,   /* maps of one field after another to chains */
 	PLAN_GROUPS, /* parts one after another */
 };
 /* How the fields of a key are cut off in one hash. */
@@ -87,14 +88,16 @@ struct plan {
 	enum plan_kind kind;
 	double cost;               /* ns of a packet that comes by */
 	struct uses uses;          /* LINEAR; of a part of HASHES and BOXES: its members */
-	struct plan **parts;       /* HASHES, BOXES, GROUPS: in order; PORTS, CHAINS: what stands in each chain */
+	struct plan **parts;       /* HASHES, BOXES, GROUPS: in order; PORTS, CHAINS, CUTS: what stands in each chain */
+	struct plan *rest;         /* CUTS: what is asked of packets that no segment holds, or NULL */
 	size_t part_count;
 	struct lengths lengths;    /* a part of HASHES */
-	enum dimension dimension;  /* CHAINS */
-	struct segment *segments;  /* PORTS: what leads to each part; CHAINS: networks */
+	enum dimension dimension;  /* CHAINS, CUTS */
+	bool ports_alone;          /* CUTS of DIMENSION_SERVICE: the protocol is known already */
+	struct segment *segments;  /* PORTS, CUTS: what leads to each part; CHAINS: networks */
 	size_t segment_count;
 };
-/* Values of a key that lead to a part.  PORTS: protocol and ports; CHAINS: a network of `length`. */
+/* Values of a key that lead to a part.  PORTS, and CUTS of DIMENSION_SERVICE: protocol and ports; CHAINS: a network of `length`. */
 struct segment {
 	u128 protocol, first, last;
 	unsigned length;

@@ -338,7 +338,7 @@ static int lower_directions(struct lowering *lowering)
 	return error;
 }
 
-const char *const encoding_names[ENCODINGS] = {"auto", "linear", "hashes", "boxes", "ports", "chains"};
+const char *const encoding_names[ENCODINGS] = {"auto", "linear", "hashes", "boxes", "ports", "chains", "cuts"};
 
 int policy_lower(void *ctx, const struct policy *policy, const char *table, struct diagnostics *diagnostics, struct ruleset **out)
 {

@@ -1,11 +1,11 @@
 /*
  * The cheapest of several ways to lay out the atoms of a section.
  *
- * Each candidate is made whole, with the costs of all below it, and the dearer ones are dropped.  Costs are of a new packet, half of
- * them matching something, their headers spread over the atoms.
+ * Each candidate is made whole, with the costs of all below it, and the dearer ones are dropped.  Costs are of a new packet, half
+ * of them matching something, their headers spread over the atoms.
  */
-#include "dsl/ruleset/encoding.h"
 #include "dsl/ruleset/cost.h"
+#include "dsl/ruleset/encoding.h"
 #include "dsl/ruleset/layout.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -54,7 +54,12 @@ static unsigned signature(const struct use *use)
 	       (unsigned)use->atom->family << 10;
 }
 
-static bool alike(const struct uses *uses)
+void uses_sort(struct uses *uses)
+{
+	qsort(uses->at, uses->count, sizeof *uses->at, by_line);
+}
+
+bool uses_alike(const struct uses *uses)
 {
 	for (size_t i = 1; i < uses->count; i++)
 		if (signature(&uses->at[i]) != signature(&uses->at[0]))
@@ -62,20 +67,19 @@ static bool alike(const struct uses *uses)
 	return true;
 }
 
-static int plan_linear(void *ctx, const struct uses *uses, struct plan **out)
+int plan_linear(void *ctx, const struct uses *uses, struct plan **out)
 {
 	struct plan *plan = plan_new(ctx, PLAN_LINEAR);
 	if (!plan || uses_copy(plan, uses, &plan->uses))
 		return -ENOMEM;
-	qsort(plan->uses.at, plan->uses.count, sizeof *plan->uses.at, by_line);
+	uses_sort(&plan->uses);
 	for (size_t i = 0; i < uses->count; i++)
 		plan->cost += 0.75 * (COST_RULE + COST_STEP * __builtin_popcount(closed_dimensions(uses->at[i].atom)));
 	*out = plan;
 	return 0;
 }
 
-/* Keeps the cheaper of the two in *best. */
-static void take(struct plan **best, struct plan *candidate)
+void plan_take(struct plan **best, struct plan *candidate)
 {
 	if (!candidate)
 		return;
@@ -89,7 +93,8 @@ static void take(struct plan **best, struct plan *candidate)
 
 static bool wanted(const struct planner *planner, enum encoding encoding)
 {
-	return planner->encoding == ENCODING_AUTO || planner->encoding == encoding;
+	return planner->encoding == ENCODING_AUTO || planner->encoding == encoding ||
+	       (planner->encoding == ENCODING_CUTS && encoding == ENCODING_HASHES); /* where a cut is no use */
 }
 
 static int try_chains(struct planner *planner, const struct uses *uses, unsigned depth, struct plan **best)
@@ -100,7 +105,7 @@ static int try_chains(struct planner *planner, const struct uses *uses, unsigned
 		struct plan *candidate = NULL;
 		if (closed_dimensions(uses->at[0].atom) & 1u << ends[i])
 			error = plan_chains(planner, uses, ends[i], depth, &candidate);
-		take(best, candidate);
+		plan_take(best, candidate);
 	}
 	return error;
 }
@@ -114,19 +119,19 @@ static int plan_alike(struct planner *planner, const struct uses *uses, unsigned
 	if (wanted(planner, ENCODING_HASHES) || wanted(planner, ENCODING_PORTS) || wanted(planner, ENCODING_CHAINS))
 		error = plan_hashes(planner->ctx, uses, &candidate);
 	bool single = candidate && candidate->part_count == 1;
-	take(best, candidate);
+	plan_take(best, candidate);
 	candidate = NULL;
 	if (planner->encoding == ENCODING_AUTO && single)
 		return error;
 	if (!error && wanted(planner, ENCODING_BOXES))
 		error = plan_boxes(planner->ctx, uses, planner->encoding == ENCODING_BOXES, &candidate);
-	take(best, candidate);
+	plan_take(best, candidate);
 	candidate = NULL;
 	if (!error && !deep && wanted(planner, ENCODING_PORTS))
 		error = plan_ports(planner, uses, depth, &candidate);
 	if (candidate && planner->encoding == ENCODING_PORTS)
 		candidate->cost = 0;
-	take(best, candidate);
+	plan_take(best, candidate);
 	if (!error && !deep && wanted(planner, ENCODING_CHAINS)) {
 		if (planner->encoding == ENCODING_CHAINS && *best)
 			(*best)->cost = 1e18;
@@ -218,11 +223,11 @@ static int plan_mixed(struct planner *planner, const struct uses *uses, unsigned
 	int error = plan_groups(planner, uses, false, depth, &candidate);
 	if (candidate && planner->encoding == ENCODING_PORTS && ports)
 		candidate->cost = 1e18;
-	take(best, candidate);
+	plan_take(best, candidate);
 	candidate = NULL;
 	if (!error && ports && wanted(planner, ENCODING_PORTS))
 		error = plan_groups(planner, uses, true, depth, &candidate);
-	take(best, candidate);
+	plan_take(best, candidate);
 	return error;
 }
 
@@ -263,13 +268,27 @@ int plan_best(struct planner *planner, const struct uses *uses, unsigned depth, 
 		error = plan_linear(planner->ctx, uses, &linear);
 	if (linear && !automatic)
 		linear->cost = 1e17;
-	take(out, linear);
+	plan_take(out, linear);
 	if (error || (automatic && uses->count <= FEW))
 		return error;
-	error = alike(uses) ? plan_alike(planner, uses, depth, out) : plan_mixed(planner, uses, depth, out);
+	error = uses_alike(uses) ? plan_alike(planner, uses, depth, out) : plan_mixed(planner, uses, depth, out);
 	if (!error && !*out && uses->count > LINEAR_MAX)
 		error = plan_halves(planner, uses, depth, out);
 	return error || *out ? error : plan_linear(planner->ctx, uses, out);
+}
+
+/* Lines that name different fields are cut; of others the cheaper is taken. */
+static int plan_family(struct planner *planner, const struct uses *uses, struct plan **out)
+{
+	struct plan *cuts = NULL;
+	int error = 0;
+	*out = NULL;
+	if (wanted(planner, ENCODING_CUTS) && (uses->count > FEW || planner->encoding == ENCODING_CUTS))
+		error = plan_cuts(planner, uses, &cuts);
+	if (!error && (!cuts || (uses_alike(uses) && planner->encoding == ENCODING_AUTO)))
+		error = plan_best(planner, uses, 0, out);
+	plan_take(out, cuts);
+	return error;
 }
 
 static int plan_families(struct planner *planner, const struct uses *uses, struct plan **out)
@@ -287,7 +306,7 @@ static int plan_families(struct planner *planner, const struct uses *uses, struc
 		error = part.at ? 0 : -ENOMEM;
 		if (error || !part.count)
 			continue;
-		error = plan_best(planner, &part, 0, &plan->parts[plan->part_count]);
+		error = plan_family(planner, &part, &plan->parts[plan->part_count]);
 		if (!error)
 			plan->cost += plan->parts[plan->part_count++]->cost;
 	}

@@ -25,10 +25,9 @@ struct cutting {
 	size_t set_room;
 };
 
-static const struct uses *sorting; /* qsort has no argument of its own */
-
-static int by_port(const void *left, const void *right)
+static int by_port(const void *left, const void *right, void *data)
 {
+	const struct uses *sorting = data;
 	size_t i = *(const size_t *)left, k = *(const size_t *)right;
 	const struct atom *a = sorting->at[i].atom, *b = sorting->at[k].atom;
 	if (a->first[DIMENSION_PROTOCOL] != b->first[DIMENSION_PROTOCOL])
@@ -179,16 +178,25 @@ static int prepare(struct cutting *cutting)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		cutting->order[i] = i;
-	sorting = cutting->uses;
-	qsort(cutting->order, count, sizeof *cutting->order, by_port);
+	qsort_r(cutting->order, count, sizeof *cutting->order, by_port, (void *)cutting->uses);
 	return 0;
+}
+
+/* Does every use name ports, and the protocol that they are of? */
+static bool ports_named(const struct uses *uses)
+{
+	for (size_t i = 0; i < uses->count; i++) {
+		const struct atom *atom = uses->at[i].atom;
+		if (atom->types || atom_open(atom, DIMENSION_SERVICE) || atom_open(atom, DIMENSION_PROTOCOL))
+			return false;
+	}
+	return true;
 }
 
 int plan_ports(struct planner *planner, const struct uses *uses, unsigned depth, struct plan **out)
 {
-	const struct atom *first = uses->at[0].atom;
 	*out = NULL;
-	if (first->types || atom_open(first, DIMENSION_SERVICE))
+	if (!ports_named(uses))
 		return 0;
 	struct cutting cutting = {.planner = planner, .plan = plan_new(planner->ctx, PLAN_PORTS), .uses = uses};
 	if (!cutting.plan)

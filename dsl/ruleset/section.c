@@ -228,7 +228,7 @@ static int plan_section(struct section_work *work, size_t section, struct plan *
 	return error;
 }
 
-/* A family's part, in a chain of its own where it is long: packets of the other family pass it by. */
+/* A family's part, in a chain of its own where it is long, or left from within: packets of the other family pass it by. */
 static int write_family(struct section_work *work, const struct plan *part, const char *role, struct rules *rules)
 {
 	struct rules inner = {0};
@@ -238,7 +238,7 @@ static int write_family(struct section_work *work, const struct plan *part, cons
 	int error = plan_write(work->lowering, part, role, &work->common, &inner);
 	while (!leaf->uses.count)
 		leaf = leaf->parts[0];
-	if (error || inner.count <= INLINE_MAX) {
+	if (error || (inner.count <= INLINE_MAX && part->kind != PLAN_CUTS)) {
 		for (size_t i = 0; i < inner.count && !error; i++)
 			error = rules_append(work->lowering, rules, &inner.at[i]);
 		return error;

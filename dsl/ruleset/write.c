@@ -1,8 +1,8 @@
 /*
  * A plan as rules and sets.
  *
- * Where a line's ending is its counter and then what all have in common, a set leads from the packet to the counter; else it leads
- * to a chain with the ending.
+ * Where a line's ending is its counter and then what all have in common, a set leads from the packet to the counter; else it
+ * leads to a chain with the ending.
  */
 #include "dsl/ruleset/encoding.h"
 #include "dsl/ruleset/layout.h"
@@ -18,7 +18,7 @@
 
 struct writer {
 	struct lowering *lowering;
-	unsigned depth;         /* of chains that ask for earlier lines */
+	unsigned depth; /* of chains that ask for earlier lines */
 	const struct phrase *common;
 	const char *role; /* NULL: all sets are named by what they hold */
 	struct rules *rules;
@@ -56,8 +56,8 @@ static void say_family(struct phrase *phrase, const struct atom *atom)
 /* One rule's tests for one atom. */
 static void say_atom(struct phrase *phrase, const struct atom *atom)
 {
-	static const enum dimension tests[DIMENSIONS] = {DIMENSION_PROTOCOL, DIMENSION_SERVICE, DIMENSION_SOURCE_PORT,
-		DIMENSION_SOURCE, DIMENSION_DESTINATION};
+	static const enum dimension tests[DIMENSIONS] = {
+		DIMENSION_PROTOCOL, DIMENSION_SERVICE, DIMENSION_SOURCE_PORT, DIMENSION_SOURCE, DIMENSION_DESTINATION};
 	say_family(phrase, atom);
 	for (int i = 0; i < DIMENSIONS; i++) {
 		enum dimension d = tests[i];
@@ -151,7 +151,8 @@ static int first_chain(struct writer *writer, const struct use *use, const char 
 	for (size_t i = 0; !error && i < atoms.count; i++)
 		uses.at[uses.count++].atom = &atoms.at[i];
 	if (!error)
-		error = plan_make_family(ctx, writer->depth < DEPTH_MAX ? writer->lowering->encoding : ENCODING_LINEAR, &uses, &plan);
+		error = plan_make_family(
+			ctx, writer->depth < DEPTH_MAX ? writer->lowering->encoding : ENCODING_LINEAR, &uses, &plan);
 	error = error ? error : write_plan(&inner, plan);
 	rules.origin = &use->atom->line->rule->span;
 	say_ending(writer, &last, use->atom->line);
@@ -197,7 +198,8 @@ static struct step look_up(const struct atom *atom, const struct lengths *length
 	for (int i = 0; i < DIMENSIONS; i++) {
 		enum dimension d = key_order[i];
 		unsigned bits = dimension_bits(d, atom->family);
-		bool alone = ranges && d == DIMENSION_PROTOCOL && step.key_count < 2; /* ranges side by side are two keys at least */
+		bool alone =
+			ranges && d == DIMENSION_PROTOCOL && step.key_count < 2; /* ranges side by side are two keys at least */
 		if (atom_open(atom, d) ? !alone : d == DIMENSION_PROTOCOL && atom->types && !alone)
 			continue;
 		if (lengths && lengths->of[d] < bits) /* a type is the lower half of what could be a port */
@@ -250,12 +252,11 @@ static struct element element_of(const struct step *step, const struct atom *ato
 static char *role_name(struct writer *writer, const struct atom *atom, const struct lengths *lengths, bool chains)
 {
 	static const char letters[] = "pdost";
-	char *name = talloc_asprintf(
-		writer->lowering->ctx, "%s-%s", writer->role, atom->family == FAMILY_IPV4 ? "v4" : "v6");
+	char *name = talloc_asprintf(writer->lowering->ctx, "%s-%s", writer->role, atom->family == FAMILY_IPV4 ? "v4" : "v6");
 	for (int d = 0; d < DIMENSIONS && name; d++)
 		if (!atom_open(atom, (enum dimension)d))
-			name = talloc_asprintf_append(name, "-%c%u", d == DIMENSION_SERVICE && atom->types ? 'i' : letters[d],
-				lengths->of[d]);
+			name = talloc_asprintf_append(
+				name, "-%c%u", d == DIMENSION_SERVICE && atom->types ? 'i' : letters[d], lengths->of[d]);
 	if (name && (chains || !atom->line->plain))
 		name = talloc_asprintf_append(name, "-%s", atom->line->plain ? "chains" : "lines");
 	return name;
@@ -280,7 +281,11 @@ static int write_set(struct writer *writer, const struct plan *part, bool all_ch
 	bool ranges = part->kind == PLAN_BOXES;
 	struct step step = look_up(model, ranges ? NULL : &part->lengths, ranges);
 	bool counted = model->line->counter;
-	struct set set = {.kind = chains ? SET_MAP : counted ? SET_COUNTERS : SET_VALUES, .key_count = step.key_count, .interval = ranges};
+	struct set set = {.kind = chains    ? SET_MAP
+				  : counted ? SET_COUNTERS
+					    : SET_VALUES,
+		.key_count = step.key_count,
+		.interval = ranges};
 	struct element *elements = talloc_array(lowering->ctx, struct element, uses->count);
 	int error = elements ? 0 : -ENOMEM;
 	memcpy(set.keys, step.keys, sizeof set.keys);
@@ -360,7 +365,8 @@ static int write_children(struct writer *writer, const struct plan *plan, const 
 	return error;
 }
 
-static int write_map(struct writer *writer, struct set *set, struct element *elements, const struct atom *model, struct step *step)
+static int write_map(
+	struct writer *writer, struct set *set, struct element *elements, const struct atom *model, struct step *step)
 {
 	struct phrase phrase = {0};
 	int error = set_elements(writer->lowering, "map", set, elements, &step->object);
@@ -372,7 +378,8 @@ static int write_map(struct writer *writer, struct set *set, struct element *ele
 static int write_ports(struct writer *writer, const struct plan *plan)
 {
 	struct step step = {.kind = STEP_MAP, .keys = {KEY_TH_DPORT, KEY_L4PROTO}, .key_count = 2};
-	struct set set = {.kind = SET_MAP, .keys = {KEY_TH_DPORT, KEY_L4PROTO}, .key_count = 2, .element_count = plan->segment_count};
+	struct set set = {
+		.kind = SET_MAP, .keys = {KEY_TH_DPORT, KEY_L4PROTO}, .key_count = 2, .element_count = plan->segment_count};
 	struct element *elements = talloc_zero_array(writer->lowering->ctx, struct element, plan->segment_count);
 	const char **names;
 	int error = elements ? write_children(writer, plan, &names) : -ENOMEM;
@@ -385,6 +392,45 @@ static int write_ports(struct writer *writer, const struct plan *plan)
 		set.interval |= segment->first != segment->last;
 	}
 	return error ? error : write_map(writer, &set, elements, model_of(plan->parts[0]), &step);
+}
+
+/* The keys of a cut, and of a segment its values. */
+static struct step cut_step(const struct plan *plan, const struct atom *model)
+{
+	if (plan->dimension == DIMENSION_SERVICE && !plan->ports_alone)
+		return (struct step){.kind = STEP_MAP, .keys = {KEY_TH_DPORT, KEY_L4PROTO}, .key_count = 2};
+	return (struct step){.kind = STEP_MAP, .keys = {key_of(plan->dimension, model)}, .key_count = 1};
+}
+
+/* Segments side by side that lead to the same chain are one. */
+static void add_member(struct set *set, struct element *elements, const struct segment *segment, const char *chain)
+{
+	struct element *last = set->element_count ? &elements[set->element_count - 1] : NULL;
+	if (last && !strcmp(last->object, chain) && last->first[1] == segment->protocol && last->last[0] + 1 == segment->first)
+		last->last[0] = segment->last;
+	else
+		elements[set->element_count++] = (struct element){.first = {segment->first, segment->protocol},
+			.last = {segment->last, segment->protocol},
+			.verdict = NFT_VERDICT_GOTO,
+			.object = chain};
+}
+
+/* A packet does not come back from a segment: all that it can match is there. */
+static int write_cuts(struct writer *writer, const struct plan *plan)
+{
+	const struct atom *model = model_of(plan->parts[0]);
+	struct step step = cut_step(plan, model);
+	struct set set = {.kind = SET_MAP, .key_count = step.key_count};
+	struct element *elements = talloc_zero_array(writer->lowering->ctx, struct element, plan->segment_count);
+	const char **names;
+	memcpy(set.keys, step.keys, sizeof set.keys);
+	int error = elements ? write_children(writer, plan, &names) : -ENOMEM;
+	for (size_t i = 0; i < plan->segment_count && !error; i++)
+		add_member(&set, elements, &plan->segments[i], names[plan->segments[i].part]);
+	for (size_t i = 0; i < set.element_count && !error; i++)
+		set.interval |= elements[i].first[0] != elements[i].last[0];
+	error = error ? error : write_map(writer, &set, elements, model, &step);
+	return error || !plan->rest ? error : write_plan(writer, plan->rest);
 }
 
 /* One map for each length; the segments stand by length. */
@@ -425,6 +471,8 @@ static int write_plan(struct writer *writer, const struct plan *plan)
 		return write_ports(writer, plan);
 	case PLAN_CHAINS:
 		return write_networks(writer, plan);
+	case PLAN_CUTS:
+		return write_cuts(writer, plan);
 	case PLAN_HASHES:
 	case PLAN_BOXES:
 		for (size_t i = 0; i < plan->part_count && !error; i++)

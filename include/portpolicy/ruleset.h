@@ -187,8 +187,9 @@ enum encoding {
 	ENCODING_BOXES,  /* sets of concatenated ranges */
 	ENCODING_PORTS,  /* a map of ports to chains, and these as hashes */
 	ENCODING_CHAINS, /* hashes of networks to chains */
+	ENCODING_CUTS,   /* maps of one field after another to chains */
 };
-#define ENCODINGS 6
+#define ENCODINGS 7
 extern const char *const encoding_names[ENCODINGS];
 
 /*

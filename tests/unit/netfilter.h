@@ -32,15 +32,15 @@ struct fate {
 	bool passed, rejected, reset;
 	const char *counters[MARKS], *logs[MARKS], *meters[MARKS];
 	u128 meter_keys[MARKS];
-	size_t counter_count, log_count, meter_count, limits;
+	size_t counter_count, log_count, meter_count, limits, rules; /* rules: that it met */
 };
 
 struct run {
 	const struct ruleset *ruleset;
 	const struct sent *sent;
 	struct fate *fate;
-	/* What the rule has made sure of. */
-	bool family, protocol;
+	/* What the rule has made sure of, and what the chain can be sure of by the rule that led into it. */
+	bool family, protocol, chain_family, chain_protocol;
 	int depth;
 };
 
@@ -304,6 +304,8 @@ static bool take_map(struct run *run, const struct step *step, enum outcome *out
 	const struct set *set = set_named(run->ruleset, step->object);
 	const struct element *member = read_keys(run, step, values) ? member_of(set, values) : NULL;
 	assert_int_equal(set->kind, SET_MAP);
+	for (unsigned i = 0; i < step->key_count; i++)
+		run->protocol |= step->keys[i] == KEY_L4PROTO;
 	if (!member)
 		return false;
 	return take_verdict(run, &(struct step){.kind = STEP_VERDICT, .verdict = member->verdict, .object = member->object}, outcome);
@@ -312,7 +314,9 @@ static bool take_map(struct run *run, const struct step *step, enum outcome *out
 /* Does the rule end the chain? */
 static bool run_rule(struct run *run, const struct nft_rule *rule, enum outcome *outcome)
 {
-	run->family = run->protocol = false;
+	run->fate->rules++;
+	run->family = run->chain_family;
+	run->protocol = run->chain_protocol;
 	for (size_t i = 0; i < rule->count; i++) {
 		const struct step *step = &rule->steps[i];
 		if (step->kind == STEP_VERDICT)
@@ -333,15 +337,17 @@ static bool run_rule(struct run *run, const struct nft_rule *rule, enum outcome 
 
 static enum outcome run_chain(struct run *run, const struct chain *chain)
 {
+	bool family = run->chain_family, protocol = run->chain_protocol, ended = false;
 	enum outcome outcome = GOES_ON;
 	assert_true(++run->depth < 16); /* the kernel takes no more */
-	for (size_t i = 0; i < chain->count; i++)
-		if (run_rule(run, &chain->rules[i], &outcome)) {
-			run->depth--;
-			return outcome;
-		}
+	run->chain_family = run->family;
+	run->chain_protocol = run->protocol;
+	for (size_t i = 0; i < chain->count && !ended; i++)
+		ended = run_rule(run, &chain->rules[i], &outcome);
+	run->chain_family = family;
+	run->chain_protocol = protocol;
 	run->depth--;
-	return GOES_ON;
+	return ended ? outcome : GOES_ON;
 }
 
 static struct fate send_through(const struct ruleset *ruleset, struct sent sent)
