@@ -93,7 +93,9 @@ static const struct verb verbs[] = {
 		"Example: portpolicy diff git:HEAD:host.policy host.policy\n"},
 	{"plan", verb_plan, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE, "plan [FILE]                what apply would change",
 		"Usage: portpolicy plan [--json] [--host NAME] [--table NAME] [-I DIR] [FILE]\n\n"
-		"Compares the policy with what the kernel holds and lists what apply would change. Changes nothing.\n\n"
+		"Tells what apply would change, and changes nothing: what is decided differently from the policy in\n"
+		"force (as diff does), what others have changed in the kernel since it was installed, and the objects\n"
+		"that apply would touch.\n\n"
 		"Exit status: 0 nothing to change; 1 the plan is not empty; 2 it could not be known.\n\n"
 		"Example: portpolicy plan host.policy\n"},
 	{"apply", verb_apply, OPT_JSON | OPT_ENCODING | OPT_HOST | OPT_TABLE | OPT_INCLUDE | OPT_CONFIRM | OPT_REVOKE, "apply [FILE]               change the kernel to the policy, all or nothing",

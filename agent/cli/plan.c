@@ -1,7 +1,15 @@
 /*
- * plan: the difference between what the kernel holds and what the policy wants, one line a change; nothing is changed.
+ * plan: what apply would change; nothing is changed.
+ *
+ * It is told three times: what is decided differently from the policy in force, what in the kernel is not what was installed (somebody else's
+ * edits, which apply undoes), and which objects apply would touch, which is all that it does. The policy in force is known from
+ * what apply and the agent keep of it.
  */
+#include "agent/cli/difference_report.h"
+#include "agent/cli/drift.h"
 #include "agent/cli/review.h"
+#include "agent/cli/versions.h"
+#include "agent/daemon/bundle.h"
 #include "agent/daemon/installed.h"
 #include "portpolicy/kernel.h"
 #include <errno.h>
@@ -70,25 +78,129 @@ static json_t *change_json(const struct changes *changes, const struct change *c
 	return object;
 }
 
-static int print_plan(const struct invocation *call, const struct changes *changes)
+/* What is there to compare with. */
+struct comparing {
+	struct policy *installed; /* NULL: not known, or nothing is installed */
+	struct comparison *comparison;
+	const char **drift;
+	size_t drift_count;
+	bool unknown; /* there is a table, and nothing is known of how it came to be */
+};
+
+static json_t *drift_json(const struct comparing *with)
 {
-	if (!call->json) {
-		for (size_t i = 0; i < changes->count; i++)
-			print_change(changes, &changes->at[i]);
-		if (!changes->count)
-			printf("nothing to change\n");
-		return 0;
-	}
+	json_t *list = json_array();
+	for (size_t i = 0; i < with->drift_count && list; i++)
+		if (json_push(list, json_text(with->drift[i]))) {
+			json_decref(list);
+			return NULL;
+		}
+	return list;
+}
+
+static int print_plan_json(const struct changes *changes, const struct comparing *with)
+{
 	json_t *object = json_object(), *list = json_array();
 	int error = 0;
 	for (size_t i = 0; !error && i < changes->count; i++)
 		error = json_push(list, change_json(changes, &changes->at[i]));
 	error |= json_set(object, "changes", list);
+	error |= json_set(object, "decisions", with->comparison ? comparison_json(with->comparison) : json_null());
+	error |= json_set(object, "drift", drift_json(with));
 	if (error) {
 		json_decref(object);
 		return -ENOMEM;
 	}
 	return json_print(object);
+}
+
+static int print_plan(void *ctx, const struct changes *changes, const struct comparing *with)
+{
+	int error = 0;
+	if (!changes->count) {
+		printf("nothing to change\n");
+		return 0;
+	}
+	if (with->unknown)
+		printf("what was installed is not known: only the objects are compared\n\n");
+	if (with->comparison && !comparison_empty(with->comparison)) {
+		error = print_comparison_text(ctx, with->comparison);
+		putchar('\n');
+	} else if (with->comparison)
+		printf("no difference to what is decided by the policy in force\n\n");
+	if (with->drift_count)
+		printf("changed by others since it was installed\n");
+	for (size_t i = 0; i < with->drift_count; i++)
+		printf("  %s\n", with->drift[i]);
+	printf("%sobjects\n", with->drift_count ? "\n" : "");
+	for (size_t i = 0; i < changes->count; i++) {
+		printf("  ");
+		print_change(changes, &changes->at[i]);
+	}
+	return error;
+}
+
+/* The policy is the first file that was read, called as it was called then. */
+static const char *first_file(const struct bundle *bundle)
+{
+	for (const struct traced *one = bundle->first; one; one = one->next)
+		if (one->kind == TRACED_POLICY && !one->error)
+			return one->path;
+	return bundle->main;
+}
+
+/* The policy in force, as it was then.  1: it is not known. */
+static int load_installed(void *ctx, const struct invocation *call, struct policy **out)
+{
+	struct world *world;
+	struct bundle *bundle;
+	struct diagnostics *diagnostics = diagnostics_new(ctx);
+	if (!diagnostics)
+		return -ENOMEM;
+	int error = world_new(ctx, call, "", true, &world);
+	if (error)
+		return error;
+	world_prefer_known(world);
+	error = bundle_in_force(ctx, call->table, world_environment(world), &bundle);
+	if (error)
+		return error == -ENOMEM ? error : 1;
+	bundle->environment.host = world_environment(world)->host;
+	error = policy_load(ctx, first_file(bundle), &bundle->environment, diagnostics, out);
+	return error < 0 ? error : error != 0;
+}
+
+/* Where there is no table, everything is let through now. */
+static int load_nothing(void *ctx, const struct invocation *call, struct policy **out)
+{
+	struct version *version;
+	int status = version_open(ctx, call, "/dev/null", NULL, strangers_new(ctx), &version);
+	return status ? status : version_load(ctx, version, version->environment.host, out);
+}
+
+static int find_drift(void *ctx, const struct invocation *call, const struct ruleset *observed, struct comparing *with)
+{
+	struct ruleset *installed;
+	struct diagnostics *diagnostics = diagnostics_new(ctx);
+	if (!diagnostics)
+		return -ENOMEM;
+	int status = policy_ruleset(ctx, call, with->installed, diagnostics, &installed);
+	status = status ? status : drift_find(ctx, observed, installed, &with->drift, &with->drift_count);
+	return status < 0 ? status : 0;
+}
+
+static int compare_with_installed(void *ctx, const struct invocation *call, const struct policy *wanted, const struct ruleset *observed,
+	struct comparing *with)
+{
+	int error = observed->exists ? load_installed(ctx, call, &with->installed) : load_nothing(ctx, call, &with->installed);
+	with->unknown = error > 0;
+	if (error)
+		return error < 0 ? error : 0;
+	if (observed->exists)
+		error = find_drift(ctx, call, observed, with);
+	if (error)
+		return error;
+	error = policies_compare(ctx, with->installed, wanted, BUDGET_DEFAULT, &with->comparison);
+	return error < 0 ? error : 0;
 }
 
 int verb_plan(void *ctx, const struct invocation *call)
@@ -125,6 +237,10 @@ int verb_plan(void *ctx, const struct invocation *call)
 		complain("portpolicy: %s\n", problem ? problem : "the table is somebody else's");
 		return STATUS_FAILED;
 	}
-	status = print_plan(call, changes);
+	struct comparing with = {0};
+	if (changes->count)
+		status = compare_with_installed(ctx, call, policy, observed, &with);
+	if (!status)
+		status = call->json ? print_plan_json(changes, &with) : print_plan(ctx, changes, &with);
 	return status ? status : changes->count ? STATUS_NO : STATUS_YES;
 }

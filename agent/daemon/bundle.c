@@ -291,12 +291,45 @@ static int write_bundle(const char *name, const char *main, const struct trace *
 	return error;
 }
 
+/* The name of the policy that was put in force last, so that plan knows what to compare with. */
+static char *pointer_name(void *ctx, const char *table) { return talloc_asprintf(ctx, "in-force-%s", table); }
+
+static int point_to(const char *table, const char *main)
+{
+	char *name = pointer_name(NULL, table);
+	int error = name ? store_write(name, main, strlen(main)) : -ENOMEM;
+	talloc_free(name);
+	return error;
+}
+
+int bundle_disown(const char *table)
+{
+	char *name = pointer_name(NULL, table);
+	int error = name ? store_remove(name) : -ENOMEM;
+	talloc_free(name);
+	return error;
+}
+
+int bundle_in_force(void *ctx, const char *table, const struct environment *inner, struct bundle **out)
+{
+	void *scratch = talloc_new(NULL);
+	char *aside = scratch ? bundle_name_aside(scratch, table) : NULL, *name = aside ? pointer_name(scratch, table) : NULL, *bytes;
+	size_t length;
+	int error = name ? store_read(scratch, aside, &bytes, &length) : -ENOMEM;
+	if (!error)
+		error = bundle_parse(ctx, bytes, length, inner, out); /* in force until it is confirmed or undone */
+	else if (error == -ENOENT && !(error = store_read(scratch, name, &bytes, &length)))
+		error = bundle_recall(ctx, table, bytes, inner, out);
+	talloc_free(scratch);
+	return error;
+}
+
 int bundle_keep(const char *table, const char *main, const struct trace *trace)
 {
 	char *name = store_name(NULL, table, main);
 	int error = write_bundle(name, main, trace);
 	talloc_free(name);
-	return error;
+	return error ? error : point_to(table, main);
 }
 
 int bundle_put_aside(const char *table, const char *main, const struct trace *trace)
@@ -318,6 +351,8 @@ int bundle_promote(const char *table, const char *aside)
 		error = bundle_parse(scratch, bytes, length, NULL, &bundle);
 	if (!error)
 		error = (name = store_name(scratch, table, bundle->main)) ? store_write(name, bytes, length) : -ENOMEM;
+	if (!error)
+		error = point_to(table, bundle->main);
 	talloc_free(scratch);
 	return error == -ENOENT ? 0 : error;
 }

@@ -27,6 +27,13 @@ int bundle_keep(const char *table, const char *main, const struct trace *trace);
  */
 int bundle_recall(void *ctx, const char *table, const char *main, const struct environment *inner, struct bundle **out);
 
+/*
+ * The policy that was put in force last, confirmed or not, whatever its name.  As bundle_recall; -ENOENT also where somebody else's
+ * policy came in between (bundle_disown: what is in force from now on is not kept).
+ */
+int bundle_in_force(void *ctx, const char *table, const struct environment *inner, struct bundle **out);
+int bundle_disown(const char *table);
+
 /* Puts it aside instead, until it is known whether it is good; and makes of what was put aside the last good state of its policy.
  * 0, also when there is none. */
 int bundle_put_aside(const char *table, const char *main, const struct trace *trace);

@@ -205,7 +205,7 @@ static void keep(struct policies *policies, struct agent_policy *policy)
 		return;
 	from->kept = true;
 	world_keep_known(policy->world);
-	int error = from->origin == POLICY_OWN ? bundle_keep(table, from->path, world_trace(policy->world)) : 0;
+	int error = from->origin == POLICY_OWN ? bundle_keep(table, from->path, world_trace(policy->world)) : bundle_disown(table);
 	if (error)
 		log_line(agent_log(policies->agent), LOG_POLICY, LEVEL_WARNING,
 			"the policy could not be kept in %s as the last good one: %s", state_directory(), strerror(-error));
