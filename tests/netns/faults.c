@@ -277,8 +277,8 @@ static void busy_neighbour(struct siege *siege)
 	pid_t neighbour = fork();
 	EXPECT(neighbour >= 0);
 	if (!neighbour) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execlp("sh", "sh", "-c", "while :; do echo 'add table ip busy'; echo 'delete table ip busy'; sleep 0.001; done | nft -i >/dev/null 2>&1", NULL);
+		setpgid(0, 0);
+		execlp("sh", "sh", "-c", "for i in $(seq 10000); do echo 'add table ip busy'; echo 'delete table ip busy'; sleep 0.001; done | nft -i >/dev/null 2>&1", NULL);
 		_exit(1);
 	}
 	sleep_ms(200);
@@ -288,7 +288,7 @@ static void busy_neighbour(struct siege *siege)
 		EXPECT(soon_enforces(siege, i % 2 == 0));
 	}
 	EXPECT(!agent_said(siege, "put back"));
-	kill(neighbour, SIGKILL);
+	kill(-neighbour, SIGKILL); /* the loop and its nft */
 	waitpid(neighbour, NULL, 0);
 }
 
