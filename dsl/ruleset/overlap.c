@@ -1,8 +1,8 @@
 /*
  * Which atoms meet.
  *
- * A sweep along one dimension finds every pair that meets there, and the rest of such a pair is compared.  The dimension is the one
- * in which the fewest atoms meet, by a sample.
+ * A sweep along one dimension finds every pair that meets there, and the rest of such a pair is compared.  The dimension is the
+ * one in which the fewest atoms meet, by a sample.
  */
 #include "dsl/ruleset/encoding.h"
 #include <errno.h>
@@ -44,55 +44,70 @@ static size_t meetings(const struct uses *uses, enum dimension dimension)
 	return meeting;
 }
 
-static enum dimension telling_dimension(const struct uses *uses)
+/* The two that tell the most apart. */
+static void telling_dimensions(const struct uses *uses, enum dimension *best, enum dimension *second)
 {
 	static const enum dimension all[] = {DIMENSION_SOURCE, DIMENSION_DESTINATION, DIMENSION_SERVICE};
-	enum dimension best = all[0];
-	size_t least = meetings(uses, best);
-	for (int i = 1; i < 3; i++) {
-		size_t meeting = meetings(uses, all[i]);
-		if (meeting < least) {
-			least = meeting;
-			best = all[i];
-		}
+	size_t meeting[3];
+	for (int i = 0; i < 3; i++)
+		meeting[i] = meetings(uses, all[i]);
+	int least = meeting[1] < meeting[0] ? 1 : 0, other = 1 - least;
+	if (meeting[2] < meeting[least]) {
+		other = least;
+		least = 2;
+	} else if (meeting[2] < meeting[other]) {
+		other = 2;
 	}
-	return best;
+	*best = all[least];
+	*second = all[other];
 }
 
-/* `open` are those that have begun and not ended. */
-static int sweep(const struct place *places, size_t count, size_t *open, pair_handler pair, void *data)
+/* What has begun and not ended: what most comparisons need, side by side. */
+struct open_place {
+	u128 last, first_other, last_other;
+	const struct place *place;
+};
+
+static int sweep(
+	const struct place *places, size_t count, enum dimension other, struct open_place *open, pair_handler pair, void *data)
 {
 	size_t open_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		const struct atom *atom = places[i].atom;
 		enum dimension d = places[i].dimension;
+		u128 first = atom->first[d], first_other = atom->first[other], last_other = atom->last[other];
+		if (i && places[i - 1].atom->family != atom->family)
+			open_count = 0;
 		for (size_t k = 0; k < open_count;) {
-			const struct place *other = &places[open[k]];
-			if (other->atom->family != atom->family || other->atom->last[d] < atom->first[d]) {
+			const struct open_place *at = &open[k];
+			if (at->last < first) {
 				open[k] = open[--open_count];
 				continue;
 			}
-			int error = atoms_overlap(other->atom, atom) ? pair(data, other->index, places[i].index) : 0;
+			bool meet = at->first_other <= last_other && first_other <= at->last_other &&
+				    atoms_overlap(at->place->atom, atom);
+			int error = meet ? pair(data, at->place->index, places[i].index) : 0;
 			if (error)
 				return error;
 			k++;
 		}
-		open[open_count++] = i;
+		open[open_count++] = (struct open_place){atom->last[d], first_other, last_other, &places[i]};
 	}
 	return 0;
 }
 
 int overlapping_pairs(void *ctx, const struct uses *uses, pair_handler pair, void *data)
 {
-	enum dimension dimension = telling_dimension(uses);
+	enum dimension dimension, other;
 	struct place *places = talloc_array(ctx, struct place, uses->count + 1);
-	size_t *open = talloc_array(places, size_t, uses->count + 1);
+	struct open_place *open = talloc_array(places, struct open_place, uses->count + 1);
 	int error = -ENOMEM;
 	if (open) {
+		telling_dimensions(uses, &dimension, &other);
 		for (size_t i = 0; i < uses->count; i++)
 			places[i] = (struct place){uses->at[i].atom, i, dimension};
 		qsort(places, uses->count, sizeof *places, by_place);
-		error = sweep(places, uses->count, open, pair, data);
+		error = sweep(places, uses->count, other, open, pair, data);
 	}
 	talloc_free(places);
 	return error;
@@ -147,7 +162,7 @@ int atoms_reduce(void *ctx, struct atoms *atoms)
 struct conflicts {
 	void *ctx;
 	struct uses all;
-	size_t *part;       /* of each in `all` */
+	size_t *part; /* of each in `all` */
 	struct use **origin;
 	size_t noted, most;
 };

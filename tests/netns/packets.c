@@ -143,8 +143,9 @@ static void remove_directory(const char *directory)
 
 int main(int count, char **words)
 {
-	struct plan plan = {.policies = 180, .packets = 108000, .seed = 1, .seconds = 60, .encoding = -1};
-	const struct plan large = {.policies = ENCODINGS, .packets = ENCODINGS * 300, .rules = 2000, .encoding = -1};
+	struct plan plan = {.policies = 70, .packets = 35000, .seed = 1, .seconds = 60, .encoding = -1};
+	const struct plan large = {.policies = ENCODINGS, .packets = ENCODINGS * 200, .rules = 1000, .encoding = -1},
+			  largest = {.policies = 1, .packets = 400, .rules = 10000, .encoding = ENCODING_AUTO};
 	struct laboratory laboratory = {.directory = "/tmp/packets.XXXXXX"};
 	struct tally tally = {0};
 	if (read_plan(count, words, &plan))
@@ -164,7 +165,7 @@ int main(int count, char **words)
 		return 1;
 	error = run(ctx, &laboratory, &plan, &tally);
 	if (!error && !tally.failed && count == 1)
-		error = run(ctx, &laboratory, &large, &tally);
+		error = run(ctx, &laboratory, &large, &tally) ?: run(ctx, &laboratory, &largest, &tally);
 	if (!tally.failed)
 		remove_directory(laboratory.directory);
 	talloc_free(ctx);
