@@ -45,6 +45,7 @@ static void tidy(struct agent *agent)
 		bool needed = revision == state->wanted || revision == state->in_force ||
 			      (revision == state->previous && state->confirming);
 		if (revision && !needed) {
+			driver_forget(agent, revision);
 			talloc_free(agent->policies[i]);
 			agent->policies[i] = NULL;
 		}
@@ -113,6 +114,7 @@ static int hear_commits(struct agent *agent)
 		struct reconcile_event event = {.kind = EVENT_LOST};
 		if (status < 0 && status != -ENOBUFS && status != -EMSGSIZE)
 			break;
+		driver_heard(agent, status == 1 ? &told : NULL);
 		if (status == 1) {
 			event = (struct reconcile_event){.kind = EVENT_SEEN,
 				.generation = told.generation,
@@ -254,6 +256,7 @@ int agent_run(struct agent *agent)
 	supervisor_tell("STOPPING=1");
 	if (!status)
 		status = feed(agent, (struct reconcile_event){.kind = EVENT_STOP});
+	driver_keep_known(agent);
 	log_line(agent->log, LOG_STATE, LEVEL_NOTICE, "the agent ends; its rules stay in force");
 	return status;
 }

@@ -2,6 +2,8 @@
  * What the machine asks for, done to the kernel; and what it reports, in words.
  */
 #include "agent/daemon/driver.h"
+#include "agent/daemon/installed.h"
+#include "agent/daemon/store.h"
 #include <errno.h>
 #include <string.h>
 #include <talloc.h>
@@ -13,6 +15,81 @@ static const struct ruleset *ruleset_of(const struct agent *agent, uint32_t revi
 {
 	const struct agent_policy *policy = agent_policy(agent, revision);
 	return policy ? policy->ruleset : NULL;
+}
+
+static void know(struct agent *agent, struct table_knowledge *known, uint32_t revision)
+{
+	const struct ruleset *ruleset = known ? ruleset_of(agent, revision) : NULL;
+	agent->known_revision = ruleset ? revision : 0;
+	if (ruleset) {
+		known->sets = ruleset->sets;
+		known->set_count = ruleset->set_count;
+	}
+	kernel_know(agent->kernel, ruleset ? known : NULL);
+	if (agent->recalled)
+		talloc_free_children(agent->recalled);
+}
+
+/* What a commit of ours left is known from then on. */
+static void know_committed(struct agent *agent)
+{
+	struct table_knowledge known;
+	bool settled = !kernel_settled(agent->kernel, agent->options.table, &known);
+	know(agent, settled ? &known : NULL, agent->hand_revision);
+}
+
+/* So is what a look has shown to be as it is wanted. */
+static void know_observed(struct agent *agent, const struct reconcile_event *observed)
+{
+	struct table_state state;
+	struct table_knowledge known = {.generation = observed->generation};
+	bool known_already =
+		agent->known_revision == observed->revision && kernel_known(agent->kernel)->generation == observed->generation;
+	if (agent->changes->count || observed->after != observed->generation || known_already ||
+		kernel_look(agent->kernel, agent->options.table, &state) || state.generation != observed->generation)
+		return;
+	memcpy(known.stamp, state.stamp, TABLE_STAMP);
+	know(agent, &known, observed->revision);
+}
+
+/*
+ * Our own load of a million members is more than a queue of events holds.  The kernel counts a generation before it tells of it:
+ * where it has not gone on when the loss is told, what was lost is older than what is known.
+ */
+static bool moved_on(const struct agent *agent)
+{
+	struct table_state state;
+	return kernel_look(agent->kernel, agent->options.table, &state) ||
+	       state.generation != kernel_known(agent->kernel)->generation;
+}
+
+void driver_heard(struct agent *agent, const struct kernel_event *event)
+{
+	if (event && !event->touched)
+		kernel_know_untouched(agent->kernel, event->generation);
+	else if (!event && moved_on(agent))
+		know(agent, NULL, 0);
+}
+
+void driver_forget(struct agent *agent, uint32_t revision)
+{
+	if (agent->known_revision == revision)
+		know(agent, NULL, 0);
+}
+
+void driver_keep_known(struct agent *agent)
+{
+	if (agent->known_revision)
+		installed_keep(state_directory(), agent->options.table, kernel_known(agent->kernel));
+}
+
+/* The first look may find what an agent before this one, or apply, has left. */
+static int recall(struct agent *agent)
+{
+	if (agent->recalled)
+		return 0;
+	agent->recalled = talloc_new(agent);
+	return agent->recalled ? installed_tell(agent->recalled, agent->kernel, agent->options.table) : -ENOMEM;
 }
 
 static bool is_base(const struct chain *chain)
@@ -95,12 +172,15 @@ static void perform_observe(struct agent *agent, uint32_t revision, struct recon
 	agent->changes = NULL;
 	agent->hand_revision = revision;
 	agent->hand = talloc_new(agent);
-	int status = agent->hand ? dump(agent, &observed, answer) : -ENOMEM;
+	int status = agent->hand ? recall(agent) : -ENOMEM;
+	if (!status)
+		status = dump(agent, &observed, answer);
 	if (status >= 0)
 		status = compare(agent, observed, ruleset_of(agent, revision));
-	if (!status)
+	if (!status) {
 		note_observation(agent, observed, answer);
-	else
+		know_observed(agent, answer);
+	} else
 		*answer = (struct reconcile_event){.kind = EVENT_UNREADABLE, .error = -status};
 }
 
@@ -142,6 +222,10 @@ static void perform_commit(struct agent *agent, uint32_t generation, struct reco
 	int status = kernel_commit(agent->kernel, agent->changes, generation, &refusal);
 	changes_in_words(agent->changes, agent->work, sizeof agent->work);
 	judge(agent, status, &refusal, answer);
+	if (!status)
+		know_committed(agent);
+	else if (answer->doubtful)
+		know(agent, NULL, 0);
 	if (answer->kind == EVENT_REFUSED)
 		tell_refusal(agent, &refusal);
 }
@@ -163,6 +247,8 @@ static void perform_first(struct agent *agent, uint32_t revision, struct reconci
 	}
 	agent->hand_revision = revision;
 	judge(agent, status, &refusal, answer);
+	if (!status)
+		know_committed(agent);
 	if (answer->kind == EVENT_REFUSED)
 		tell_refusal(agent, &refusal);
 	talloc_free(scratch);
@@ -187,6 +273,7 @@ static int perform_release(struct agent *agent)
 	if (status)
 		return status;
 	kernel_make_persistent(fresh, agent->options.own);
+	kernel_know(fresh, kernel_known(agent->kernel));
 	talloc_free(agent->kernel);
 	agent->kernel = fresh;
 	return 0;
@@ -206,6 +293,7 @@ int driver_perform(struct agent *agent, const struct reconcile_action *action, s
 		perform_first(agent, action->revision, answer);
 		return 0;
 	case ACTION_OWN:
+		recall(agent); /* before a commit of ours makes it one generation older */
 		*answer =
 			(struct reconcile_event){.kind = EVENT_OWNING, .error = kernel_own(agent->kernel, agent->options.table)};
 		return 0;

@@ -26,6 +26,8 @@ struct agent {
 	void *hand;
 	struct changes *changes;
 	uint32_t hand_revision;
+	uint32_t known_revision; /* whose sets those are that the socket knows (kernel_know); 0: none, or those in `recalled` */
+	void *recalled;		 /* what was kept before the agent began; NULL: not asked for yet */
 	struct kernel_event author; /* who touched our table last; port 0: nobody since the last repair */
 	struct agent_incident incident;
 	char work[256]; /* what the last commit changes, in words */
@@ -35,6 +37,12 @@ struct agent {
 
 /* Performs what is not a report.  *asked: *answer is the answer.  0 or a negative errno that ends the agent. */
 int driver_perform(struct agent *agent, const struct reconcile_action *action, struct reconcile_event *answer, bool *asked);
+/* A commit was heard, or (NULL) may have been missed. */
+void driver_heard(struct agent *agent, const struct kernel_event *event);
+/* A policy goes: nothing of it is known any longer. */
+void driver_forget(struct agent *agent, uint32_t revision);
+/* Keeps what is known for the next agent. */
+void driver_keep_known(struct agent *agent);
 void driver_report(struct agent *agent, const struct reconcile_action *action);
 
 #endif

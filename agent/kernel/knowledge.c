@@ -70,6 +70,17 @@ void kernel_know(struct kernel *kernel, const struct table_knowledge *known)
 	kernel->known = known ? *known : (struct table_knowledge){0};
 }
 
+const struct table_knowledge *kernel_known(const struct kernel *kernel)
+{
+	return &kernel->known;
+}
+
+void kernel_know_untouched(struct kernel *kernel, uint32_t generation)
+{
+	if (kernel->known.generation && generation == next_generation(kernel->known.generation))
+		kernel->known.generation = generation;
+}
+
 int kernel_settled(struct kernel *kernel, const char *table, struct table_knowledge *out)
 {
 	struct table_state state;

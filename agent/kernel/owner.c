@@ -27,7 +27,11 @@ int kernel_own(struct kernel *kernel, const char *table)
 		return state.owner == kernel_port(kernel) ? 0 : -EPERM;
 	if (!state.exists || !state.persist)
 		return 1;
-	status = kernel_commit(kernel, &adopt, 0, &refusal);
+	status = kernel_commit(kernel, &adopt, state.generation, &refusal);
+	if (!status)
+		kernel_know_untouched(kernel, next_generation(state.generation)); /* the members are as they were */
+	if (status == 2)
+		status = kernel_commit(kernel, &adopt, 0, &refusal);
 	if (status < 0 && status != -ETIMEDOUT && status != -ENOBUFS)
 		return status;
 	status = kernel_look(kernel, table, &state);

@@ -81,9 +81,12 @@ struct table_knowledge {
 /*
  * From now on a dump (and kernel_install) takes the members of these sets from here where generation and stamp are what it finds; else it
  * reads them.  `known` is copied, but for its sets, which must outlive the socket or the next call, and the rulesets dumped
- * meanwhile.  Who watches (kernel_watch_next) may go on to the generation of a commit that did not touch the table.  NULL: nothing is known.
+ * meanwhile.  NULL: nothing is known.
  */
 void kernel_know(struct kernel *kernel, const struct table_knowledge *known);
+const struct table_knowledge *kernel_known(const struct kernel *kernel); /* its generation is 0 where nothing is known */
+/* For who watches: the commit that made `generation` did not touch the table, so what was known just before it is known still. */
+void kernel_know_untouched(struct kernel *kernel, uint32_t generation);
 /*
  * The generation and stamp of the table as the last kernel_commit or kernel_install that returned 0 left it, from which on what was
  * wanted then is known.  0; 1 when somebody has committed since, or the table has no stamp; or a negative errno.  out->sets are for the caller to fill in.

@@ -139,8 +139,12 @@ static void body_disagreement(struct state *state)
 	}
 	kernel_know(state->kernel, &known);
 	CHECK(!shell("nft add table inet foreign"));
+	kernel_know_untouched(state->kernel, known.generation + 2); /* of the commit between nobody has heard */
 	CHECK(!ruleset_difference(state->ctx, dump(state), &listed->ruleset, &changes, &problem));
 	CHECK(!changes->count);
+	kernel_know_untouched(state->kernel, known.generation + 1);
+	CHECK(!ruleset_difference(state->ctx, dump(state), &listed->ruleset, &changes, &problem));
+	CHECK(changes->count == 1 && members_count(changes->at[0].set) == 3);
 	CHECK(kernel_settled(state->kernel, "test", &other) == 1);
 }
 
