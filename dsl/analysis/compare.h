@@ -51,7 +51,8 @@ struct outcome_class {
 	enum direction direction;
 	struct outcome old, new;
 	bool rest;
-	struct pieces pieces; /* disjoint */
+	const struct rule *part; /* not NULL: there are too many to be found, but all lie within this rule, and `pieces` are some */
+	struct pieces pieces;	 /* disjoint */
 };
 
 /* differences.c: where verdicts, logs, and verdicts over limits differ. 0, 2 or -ENOMEM. */

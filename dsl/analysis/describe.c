@@ -472,7 +472,7 @@ static int put_in_words(
 {
 	void *ctx = work->result;
 	out->partial = told->partial;
-	if (told->partial && name_parts(work, told, out))
+	if (told->partial && !class->part && name_parts(work, told, out))
 		return -ENOMEM;
 	if (class->rest)
 		out->words = out->brief = rest_words(ctx, class->direction);
@@ -532,8 +532,10 @@ static int describe_set(struct comparing *work, const struct outcome_class *clas
 int describe_class(struct comparing *work, const struct outcome_class *class)
 {
 	struct tellings list = {0};
-	const struct told rest = {.pieces = class->pieces};
-	int error = class->rest ? tell(work->ctx, &list, &rest) : choose_sets(work, class, &list);
+	const struct told rest = {.pieces = class->pieces,
+		.partial = class->part != NULL,
+		.words = class->part ? match_text(work->ctx, class->part->written) : NULL};
+	int error = class->rest || class->part ? tell(work->ctx, &list, &rest) : choose_sets(work, class, &list);
 	for (size_t i = 0; i < list.count && !error; i++)
 		error = describe_set(work, class, &list.at[i]);
 	bool limits = over(class->kind) || class->kind == DIFFERENCE_ALLOWED || class->kind == DIFFERENCE_DENIED;

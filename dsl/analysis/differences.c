@@ -229,12 +229,14 @@ static void set_outcomes(const struct field_of_play *play, struct contrast *cont
 	}
 }
 
-static int contrast_region(
-	struct field_of_play *play, const struct box *region, bool rest, struct spending *spending, struct contrast_boxes *out)
+static int contrast_region(struct field_of_play *play, const struct box *region, const struct contrast *like,
+	struct spending *spending, struct contrast_boxes *out)
 {
 	struct contender *inside = talloc_array(play->ctx, struct contender, play->count + 1);
-	struct contrast contrast = {
-		.region = region, .contenders = inside, .host_count = play->work->joint.host_count, .rest = rest};
+	struct contrast contrast = *like;
+	contrast.region = region;
+	contrast.contenders = inside;
+	contrast.host_count = play->work->joint.host_count;
 	if (!inside)
 		return -ENOMEM;
 	for (size_t i = 0; i < play->count; i++) {
@@ -314,11 +316,12 @@ static int classify(
 
 static int contrast_all(struct field_of_play *play, bool rest, struct spending *spending, struct classes *classes)
 {
+	const struct contrast all = {.rest = rest};
 	struct pieces regions = {0};
 	struct contrast_boxes found = {0};
 	int outcome = whole_pieces(play->ctx, play->direction, play->zone, &regions);
 	for (size_t i = 0; i < regions.count && !outcome; i++)
-		outcome = contrast_region(play, &regions.at[i].box, rest, spending, &found);
+		outcome = contrast_region(play, &regions.at[i].box, &all, spending, &found);
 	for (size_t i = 0; i < found.count && !outcome; i++)
 		outcome = classify(play->ctx, classes, &found.at[i], play->direction, play->zone);
 	return outcome;
@@ -389,6 +392,104 @@ static struct outcome rest_outcome(const struct field_of_play *play, const struc
 			policy->directions[play->direction].log};
 }
 
+/*
+ * Too much to be found set by set.  A packet that is decided anew is so by a rule that one side has alone, so for each of these
+ * it is enough to know whether there is one in it: which they are is said by the rule and by what the other side decided.
+ */
+#define SAMPLED_RULES 64
+#define SAMPLE_SECONDS 3
+
+static int sample(struct field_of_play *play, const struct rule *rule, const struct pieces *pieces, struct contrast *goal,
+	enum difference_kind kind, struct classes *classes)
+{
+	struct contrast_boxes found = {0};
+	struct outcome_class class = {
+		.kind = kind, .direction = play->direction, .old = goal->goal_old, .new = goal->goal_new, .part = rule};
+	int outcome = 0;
+	for (size_t i = 0; i < pieces->count && !outcome && !found.count; i++)
+		if (pieces->at[i].zone == play->zone)
+			outcome = contrast_region(play, &pieces->at[i].box, goal, &play->work->spending, &found);
+	if (outcome || !found.count)
+		return outcome;
+	if (goal->goal == GOAL_OVER) {
+		class.old = found.at[0].over[0];
+		class.new = found.at[0].over[1];
+		class.kind = over_kind(class.old, class.new);
+	}
+	struct outcome_class *more = talloc_realloc(play->ctx, classes->at, struct outcome_class, classes->count + 1);
+	if (!more)
+		return -ENOMEM;
+	classes->at = more;
+	outcome = piece_add(play->ctx, &class.pieces, &(struct piece){play->direction, play->zone, found.at[0].box});
+	more[classes->count++] = class;
+	return outcome;
+}
+
+/* Without a limit there is nothing over one. */
+static bool any_limit(const struct field_of_play *play)
+{
+	for (size_t i = 0; i < play->count; i++)
+		if (!(play->contenders[i].views >> VIEW_OLD_OVER))
+			return true;
+	return false;
+}
+
+static int sample_rule(struct field_of_play *play, const struct side *side, const struct rule *rule, struct classes *classes)
+{
+	static const unsigned char verdicts[] = {VERDICT_ALLOW, VERDICT_DENY, VERDICT_REJECT};
+	bool new = side == &play->work->new;
+	struct outcome own = {(unsigned char)action_verdict(rule->action), false};
+	struct pieces pieces = {0};
+	int outcome = match_pieces(play->ctx, &rule->match, &pieces);
+	for (size_t i = 0; i < pieces.count && !outcome; i++)
+		outcome = joint_box(play->ctx, &play->work->joint, side->policy, &pieces.at[i].box);
+	for (int i = 0; i < 3 && !outcome; i++) {
+		struct outcome other = {verdicts[i], false};
+		struct contrast goal = {.goal = GOAL_VERDICT, .goal_old = new ? other : own, .goal_new = new ? own : other};
+		if (other.verdict != own.verdict)
+			outcome = sample(play, rule, &pieces, &goal, kind_of(goal.goal_old, goal.goal_new), classes);
+	}
+	for (int logs = 0; logs < 2 && !outcome; logs++) {
+		struct contrast goal = {.goal = GOAL_LOG, .goal_old = {LEVEL_NONE, !logs}, .goal_new = {LEVEL_NONE, logs}};
+		outcome = sample(play, rule, &pieces, &goal, logs ? DIFFERENCE_LOGGED : DIFFERENCE_UNLOGGED, classes);
+	}
+	struct contrast over = {.goal = GOAL_OVER};
+	return outcome || !any_limit(play) ? outcome : sample(play, rule, &pieces, &over, DIFFERENCE_OVER, classes);
+}
+
+static int sample_all(struct field_of_play *play, struct classes *classes)
+{
+	const struct side *sides[] = {&play->work->new, &play->work->old};
+	struct budget budget = play->work->spending.budget;
+	size_t asked = 0;
+	int outcome = 0;
+	budget.seconds = SAMPLE_SECONDS;
+	spending_start(&play->work->spending, budget);
+	for (int s = 0; s < 2; s++)
+		for (size_t i = 0; i < sides[s]->policy->rule_count && !outcome; i++) {
+			const struct rule *rule = &sides[s]->policy->rules[i];
+			if (sides[s]->forms[i].shared || rule->match.direction != play->direction || rule->above)
+				continue;
+			outcome = ++asked > SAMPLED_RULES ? 2 : sample_rule(play, sides[s], rule, classes);
+		}
+	return outcome;
+}
+
+/* All of it where that is not too much. */
+#define WHOLE_BUDGET ((struct budget){.nodes = 1000000, .bytes = (size_t)96 << 20, .seconds = 4})
+
+static int find_or_sample(struct field_of_play *play, struct classes *classes)
+{
+	struct spending spending;
+	struct classes before = *classes;
+	spending_start(&spending, WHOLE_BUDGET);
+	int outcome = contrast_all(play, false, &spending, classes);
+	if (outcome != 2)
+		return outcome;
+	*classes = before;
+	return sample_all(play, classes);
+}
+
 static int play_with_defaults(struct field_of_play *play, struct outcome old, struct outcome new, struct classes *classes)
 {
 	struct spending spending;
@@ -402,7 +503,7 @@ static int play_with_defaults(struct field_of_play *play, struct outcome old, st
 		return few < 0 ? few : outcome;
 	outcome = add_rest(play, old, new, classes);
 	outcome = outcome ? outcome : cut_to_what_matters(play);
-	return outcome ? outcome : contrast_all(play, false, &play->work->spending, classes);
+	return outcome ? outcome : find_or_sample(play, classes);
 }
 
 static int play_out(struct field_of_play *play)
@@ -414,8 +515,7 @@ static int play_out(struct field_of_play *play)
 	if (!outcome && same)
 		outcome = cut_to_what_matters(play);
 	if (!outcome)
-		outcome = same ? contrast_all(play, false, &play->work->spending, &classes)
-			       : play_with_defaults(play, old, new, &classes);
+		outcome = same ? find_or_sample(play, &classes) : play_with_defaults(play, old, new, &classes);
 	play->work->changed = (struct pieces){0};
 	for (size_t i = 0; i < classes.count && !outcome; i++)
 		for (size_t k = 0; k < classes.at[i].pieces.count && classes.at[i].kind < DIFFERENCE_LIMITED && !outcome; k++)

@@ -77,14 +77,33 @@ static unsigned char code_of(const struct walk *walk, int view, unsigned level)
 	return (unsigned char)(2 * verdict + (view < VIEW_OLD_OVER && outcome->log));
 }
 
+/* Is this what is looked for? */
+static bool wanted(const struct walk *walk, int pair, unsigned char left, unsigned char right)
+{
+	const struct contrast *contrast = walk->contrast;
+	switch (contrast->goal) {
+	case GOAL_ALL:
+		return true;
+	case GOAL_VERDICT:
+		return !pair && left / 2 == contrast->goal_old.verdict && right / 2 == contrast->goal_new.verdict;
+	case GOAL_LOG:
+		return !pair && left / 2 == right / 2 && left % 2 == contrast->goal_old.log &&
+		       right % 2 == contrast->goal_new.log;
+	case GOAL_OVER:
+		return pair == 1;
+	}
+	return true;
+}
+
 static void find_differing(struct walk *walk)
 {
 	for (int pair = 0; pair < 2; pair++)
 		for (unsigned left = 0; left < LEVELS; left++)
-			for (unsigned right = 0; right < LEVELS; right++)
-				if ((left || right || pair || walk->contrast->rest) &&
-					code_of(walk, 2 * pair, left) != code_of(walk, 2 * pair + 1, right))
+			for (unsigned right = 0; right < LEVELS; right++) {
+				unsigned char a = code_of(walk, 2 * pair, left), b = code_of(walk, 2 * pair + 1, right);
+				if ((left || right || pair || walk->contrast->rest) && a != b && wanted(walk, pair, a, b))
 					walk->differ[pair][left] |= 1u << right;
+			}
 }
 
 static int overspent(struct walk *walk)
@@ -295,7 +314,8 @@ static int make_leaf(struct walk *walk, const unsigned char won[VIEWS], uint32_t
 	bool decided = won[VIEW_OLD] || won[VIEW_NEW] || walk->contrast->rest;
 	bool within = walk->differ[0][won[VIEW_OLD]] & (1u << won[VIEW_NEW]),
 	     over = decided && walk->differ[1][won[VIEW_OLD_OVER]] & (1u << won[VIEW_NEW_OVER]);
-	bool verdict = within && leaf.code[0] / 2 != leaf.code[1] / 2;
+	bool verdict = decided && leaf.code[0] / 2 != leaf.code[1] / 2;
+	over &= !verdict;
 	*out = NODE_SAME;
 	if (!within && !over)
 		return 0;
@@ -548,6 +568,12 @@ static int enter(struct walk *walk, const struct sweep *sweep, const unsigned ch
 	return outcome ? outcome : memo_put(walk, key, *child);
 }
 
+/* One is enough? */
+static bool found(const struct walk *walk, const struct sweep *sweep)
+{
+	return walk->contrast->goal != GOAL_ALL && sweep->part_count;
+}
+
 static int sweep_interval(struct walk *walk, struct sweep *sweep, const struct live *live, struct interval within)
 {
 	int outcome = gather_events(walk, sweep, live, within);
@@ -562,7 +588,7 @@ static int sweep_interval(struct walk *walk, struct sweep *sweep, const struct l
 		u128 next = end ? 0 : sweep->events[i].at;
 		outcome = enter(walk, sweep, live->won, &child);
 		outcome = outcome ? outcome : add_part(sweep, child, (struct interval){at, end ? within.last : next - 1});
-		if (end)
+		if (end || found(walk, sweep))
 			break;
 		at = next;
 	}
@@ -638,7 +664,7 @@ static int split(struct walk *walk, int level, const struct live *live, uint32_t
 	sweep.active = talloc_array(sweep.ctx, uint32_t, live->count + 1);
 	sweep.position = talloc_array(sweep.ctx, uint32_t, walk->contrast->count + 1);
 	int outcome = sweep.active && sweep.position ? domain_of(walk, sweep.ctx, field, live, &domain) : -ENOMEM;
-	for (size_t i = 0; !outcome && i < domain.count; i++)
+	for (size_t i = 0; !outcome && i < domain.count && !found(walk, &sweep); i++)
 		outcome = sweep_interval(walk, &sweep, live, domain.at[i]);
 	outcome = outcome ? outcome : make_node(walk, &sweep, field, node);
 	talloc_free(sweep.ctx);
@@ -755,7 +781,7 @@ static int prepare(struct walk *walk, struct live *live)
 	return error ? error : mark_covers(walk);
 }
 
-static int find(struct walk *walk, void *ctx, struct contrast_boxes *out)
+static int find_all(struct walk *walk, void *ctx, struct contrast_boxes *out)
 {
 	const struct box *region = walk->contrast->region;
 	struct way way = {.box = *region};
@@ -782,7 +808,7 @@ int contrast_find(void *ctx, const struct contrast *contrast, struct spending *s
 	if (!walk.ctx)
 		return -ENOMEM;
 	size_t before = out->count;
-	int outcome = find(&walk, ctx, out);
+	int outcome = find_all(&walk, ctx, out);
 	if (outcome || out->count == before)
 		talloc_free(walk.ctx);
 	return outcome;

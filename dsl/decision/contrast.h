@@ -34,9 +34,13 @@ struct contrast {
 	size_t host_count;
 	struct outcome outcomes[VIEWS][LEVELS];
 	bool rest; /* find also what both leave to their defaults */
+	/* Stop at the first box that differs so; GOAL_ALL: find all. */
+	enum contrast_goal { GOAL_ALL, GOAL_VERDICT, GOAL_LOG, GOAL_OVER } goal;
+	struct outcome goal_old, goal_new; /* GOAL_VERDICT: these verdicts; GOAL_LOG: these, where the verdict is the same */
 };
 
-/* Packets that come to one thing in each view, and these differ: in verdict, in log, or, where the verdict is the same, over the limit. */
+/* Packets that come to one thing in each view, and these differ: in verdict, in log, or, where the verdict is the same, over the
+ * limit. */
 #define LEVEL_NONE 0xff /* a verdict that is of no interest, because it does not differ */
 struct contrast_box {
 	struct box box;

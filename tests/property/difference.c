@@ -313,6 +313,9 @@ static void ask(struct bench *bench, uint64_t seed, const struct model *old, con
 		const struct difference *one = &comparison->differences[i];
 		bool inside = one->rest ? expected.rest && (enum direction)probe->way == one->direction && zone == ZONE_WORLD
 					: difference_has(one, &sets[i], zone, &packet);
+		/* Too many sets to be found: those within the rule that are decided so are meant. */
+		if (one->partial && !one->set_count)
+			inside = expected.kinds & 1u << one->kind && set_has(&sets[i].words, zone, &packet);
 		found |= inside ? 1u << one->kind : 0;
 	}
 	bench->packets++;
