@@ -56,19 +56,20 @@ static const char *past_word(enum verdict verdict)
 }
 
 /* In a revision paths are kept as `git:REV:/path`; git writes them without the slash. */
-const char *shown_name(const struct span *span)
+char *shown_name(void *ctx, struct span span)
 {
-	static __thread char text[4096];
-	const char *name = span->source->name, *colon = strncmp(name, "git:", 4) ? NULL : strstr(name, ":/");
+	const char *name = span.source->name, *colon = strncmp(name, "git:", 4) ? NULL : strstr(name, ":/");
 	if (!colon)
-		return name;
-	snprintf(text, sizeof text, "%.*s%s", (int)(colon + 1 - name), name, colon + 2);
-	return text;
+		return talloc_strdup(ctx, name);
+	return talloc_asprintf(ctx, "%.*s%s", (int)(colon + 1 - name), name, colon + 2);
 }
 
 static char *place_text(void *ctx, struct span span)
 {
-	return span.source ? talloc_asprintf(ctx, "%s:%u", shown_name(&span), span_position(span).line) : talloc_strdup(ctx, "");
+	char *name = span.source ? shown_name(ctx, span) : NULL;
+	if (!span.source)
+		return talloc_strdup(ctx, "");
+	return name ? talloc_asprintf(ctx, "%s:%u", name, span_position(span).line) : NULL;
 }
 
 static char *line_text(void *ctx, const struct because *because)
@@ -366,11 +367,19 @@ int print_comparison_markdown(void *ctx, const struct comparison *comparison)
 
 /* JSON. */
 
+static json_t *name_json(struct span span)
+{
+	char *name = shown_name(NULL, span);
+	json_t *value = name ? json_text(name) : NULL;
+	talloc_free(name);
+	return value;
+}
+
 static json_t *because_json(const struct because *because)
 {
 	json_t *object = json_because(because);
 	struct span span = because_span(because);
-	if (object && span.source && json_set(object, "file", json_text(shown_name(&span)))) {
+	if (object && span.source && json_set(object, "file", name_json(span))) {
 		json_decref(object);
 		return NULL;
 	}
@@ -458,7 +467,7 @@ static json_t *unknowns_json(const struct policy *policy)
 	json_t *list = json_array();
 	for (size_t i = 0; i < policy->unknown_count && list; i++) {
 		json_t *object = json_object();
-		if (json_set(object, "file", json_text(shown_name(&policy->unknowns[i].span))) ||
+		if (json_set(object, "file", name_json(policy->unknowns[i].span)) ||
 			json_set(object, "line", json_integer(span_position(policy->unknowns[i].span).line)) ||
 			json_set(object, "what", json_text(policy->unknowns[i].what)) || json_push(list, object)) {
 			json_decref(list);

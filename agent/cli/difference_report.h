@@ -17,8 +17,8 @@ struct kind_of_host {
 
 /* "newly allowed" */
 const char *difference_word(enum difference_kind kind);
-/* The name of a file as the user would write it. */
-const char *shown_name(const struct span *span);
+/* The name of a file as the user would write it; the span has a source. NULL: out of memory. */
+char *shown_name(void *ctx, struct span span);
 
 int print_comparison_text(void *ctx, const struct comparison *comparison);
 int print_comparison_markdown(void *ctx, const struct comparison *comparison);
