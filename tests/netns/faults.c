@@ -5,7 +5,8 @@
  * can change it (Linux 6.9), and shared, where what others change is put back.
  *
  *   faults [WORD...]          only those whose name contains a word
- *   faults --swaps N          the flood while the policy is swapped, N times (30 unless named)
+ *   faults --swaps N          the floods: N reloads, 20 N swaps (30 unless named)
+ *   faults --kills N          at so many points of an apply (200 unless named)
  */
 #include "agent/cli/cli.h"
 #include "portpolicy/kernel.h"
@@ -34,9 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KILLS 200
-
-static unsigned swaps = 30;
+static unsigned swaps = 30, kills = 200;
 
 /* ---- others change the table: put back, or impossible ---- */
 
@@ -48,7 +47,7 @@ static void put_back(struct siege *siege, const char *command)
 	EXPECT(enforces(siege, false));
 	EXPECT(!run("%s", command));
 	EXPECT(soon_enforces(siege, false));
-	EXPECT(agent_said(siege, "changed the table inet portpolicy; put back:"));
+	EXPECT(soon_said(siege, "changed the table inet portpolicy; put back:"));
 	put_policy(siege, policy_b); /* and it goes on from there */
 	EXPECT(!kill(siege->agent, SIGHUP) && soon_enforces(siege, true));
 }
@@ -65,7 +64,7 @@ static void accept_policy(struct siege *siege) { put_back(siege, "nft 'chain ine
 static void dormant(struct siege *siege) { put_back(siege, "nft 'add table inet portpolicy { flags dormant; }'"); }
 static void rename_chain(struct siege *siege)
 {
-	put_back(siege, "nft rename chain inet portpolicy $(nft list chains | grep -o 'chain in-[0-9a-f]*' | cut -d' ' -f2) other");
+	put_back(siege, "nft rename chain inet portpolicy $(nft list chains | grep -o 'chain [a-z0-9]*-[a-z0-9-]*' | cut -d' ' -f2 | head -n 1) other");
 }
 
 #define LAST_RULE "$(nft -a list chain inet portpolicy input | grep -o 'handle [0-9]*$' | tail -n 1)"
@@ -107,7 +106,7 @@ static void with_sets(struct siege *siege, const char *command)
 		sleep_ms(5);
 	EXPECT(enforces(siege, false));
 	EXPECT(!run("nft list ruleset | grep -v 'packets\\|# handle' | sort | cmp - %s/before", siege->directory));
-	EXPECT(agent_said(siege, "put back:"));
+	EXPECT(soon_said(siege, "put back:"));
 }
 
 static void delete_set(struct siege *siege)
@@ -161,9 +160,9 @@ static void owned_table(struct siege *siege)
 	for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
 		EXPECT(!run("nft '%s' 2>/dev/null", tries[i]) == !i);
 	struct flood flood = flood_end(siege);
-	EXPECT(flood.sent[0] > 100 && flood.arrived[0] == flood.sent[0]);
+	EXPECT(flood.sent[0] > 20 && flood.arrived[0] == flood.sent[0]);
 	EXPECT(!flood.arrived[1] && !flood.arrived[2]);
-	EXPECT(!agent_said(siege, "put back"));
+	EXPECT(!agent_said(siege, "changed the table"));
 }
 
 /* ---- the agent dies, stops, comes back ---- */
@@ -178,7 +177,7 @@ static void survives(struct siege *siege, int signal)
 	start_agent(siege);
 	sleep_ms(20);
 	struct flood flood = flood_end(siege);
-	EXPECT(flood.sent[0] > 50 && flood.arrived[0] == flood.sent[0]);
+	EXPECT(flood.sent[0] > 20 && flood.arrived[0] == flood.sent[0]);
 	EXPECT(!flood.arrived[1] && !flood.arrived[2]);
 	EXPECT(enforces(siege, false));
 }
@@ -223,7 +222,7 @@ static void killed_while_applying(struct siege *siege)
 	unsigned seed = 7;
 	start_agent(siege);
 	kill_agent(siege, SIGKILL);
-	for (unsigned i = 0; i < KILLS; i++) {
+	for (unsigned i = 0; i < kills; i++) {
 		put_policy(siege, i % 2 ? policy_a : policy_b);
 		siege->agent = spawn_agent(siege, NULL);
 		usleep((useconds_t)rand_r(&seed) % 25000);
@@ -287,7 +286,7 @@ static void busy_neighbour(struct siege *siege)
 		EXPECT(!kill(siege->agent, SIGHUP));
 		EXPECT(soon_enforces(siege, i % 2 == 0));
 	}
-	EXPECT(!agent_said(siege, "put back"));
+	EXPECT(!agent_said(siege, "changed the table"));
 	kill(-neighbour, SIGKILL); /* the loop and its nft */
 	waitpid(neighbour, NULL, 0);
 }
@@ -349,8 +348,22 @@ static void swapped_under_flood(struct siege *siege)
 	printf("  %u swaps, %llu allowed and %llu denied packets: %lld wrongly dropped, %llu leaked\n", swaps * 20,
 		(unsigned long long)flood.sent[0], (unsigned long long)flood.sent[2], (long long)(flood.sent[0] - flood.arrived[0]),
 		(unsigned long long)flood.arrived[2]);
-	EXPECT(flood.sent[0] > 100 && flood.arrived[0] == flood.sent[0] && !flood.arrived[2]);
+	EXPECT(flood.sent[0] > 20 && flood.arrived[0] == flood.sent[0] && !flood.arrived[2]);
 	talloc_free(ctx);
+}
+
+/* Until the flood shows that policy B is in force, or is not any more; a bound of ten seconds. */
+static void flood_shows(struct siege *siege, bool b)
+{
+	for (uint64_t end = now_ms() + 10000; now_ms() < end;) {
+		unsigned before = siege->received[1], always = siege->received[0];
+		while (siege->received[0] < always + 4 && now_ms() < end) {
+			sleep_ms(1);
+			flood_drain(siege);
+		}
+		if ((siege->received[1] != before) == b)
+			return;
+	}
 }
 
 /* The same by the agent itself, told to read its policy again. */
@@ -361,13 +374,12 @@ static void reloaded_under_flood(struct siege *siege)
 	for (unsigned i = 0; i < swaps; i++) {
 		put_policy(siege, i % 2 ? policy_a : policy_b);
 		EXPECT(!kill(siege->agent, SIGHUP));
-		sleep_ms(15);
-		flood_drain(siege);
+		flood_shows(siege, i % 2 == 0);
 	}
 	struct flood flood = flood_end(siege);
 	printf("  %u reloads, %llu allowed and %llu denied packets: %lld wrongly dropped, %llu leaked\n", swaps, (unsigned long long)flood.sent[0],
 		(unsigned long long)flood.sent[2], (long long)(flood.sent[0] - flood.arrived[0]), (unsigned long long)flood.arrived[2]);
-	EXPECT(flood.sent[0] > 100 && flood.arrived[0] == flood.sent[0] && !flood.arrived[2]);
+	EXPECT(flood.sent[0] > 20 && flood.arrived[0] == flood.sent[0] && !flood.arrived[2]);
 	EXPECT(flood.arrived[1]); /* policy B was in force at times */
 	EXPECT(soon_enforces(siege, swaps % 2));
 }
@@ -433,9 +445,7 @@ static void forked_owner(struct siege *siege)
 	waitpid(parent, NULL, 0);
 	put_policy(siege, policy_b);
 	siege->agent = spawn_agent(siege, NULL);
-	for (unsigned i = 0; i < 400 && !agent_said(siege, "belongs to another program"); i++)
-		sleep_ms(5);
-	EXPECT(agent_said(siege, "belongs to another program"));
+	EXPECT(soon_said(siege, "belongs to another program"));
 	EXPECT(enforces(siege, false)); /* what stood still stands */
 	kill(child, SIGKILL);
 	EXPECT(wait_ready(siege, 12000) && enforces(siege, true));
@@ -456,9 +466,7 @@ static void somebody_elses_table(struct siege *siege)
 	siege->owner = false;
 	EXPECT(!run("nft 'add table inet portpolicy { chain mine { type filter hook input priority 7; udp dport 1003 drop; }; }'"));
 	siege->agent = spawn_agent(siege, NULL);
-	for (unsigned i = 0; i < 400 && !agent_said(siege, "left alone"); i++)
-		sleep_ms(5);
-	EXPECT(agent_said(siege, "whose chain mine is not"));
+	EXPECT(soon_said(siege, "whose chain mine is not"));
 	EXPECT(!run("nft list chain inet portpolicy mine >/dev/null"));
 	EXPECT(!run("nft delete table inet portpolicy"));
 	EXPECT(wait_ready(siege, 12000) && enforces(siege, false));
@@ -509,21 +517,21 @@ static void overflow(struct siege *siege)
 	siege->agent = spawn_agent(siege, default_receive_buffer);
 	EXPECT(wait_ready(siege, 10000));
 	EXPECT(!kill(siege->agent, SIGSTOP));
-	EXPECT(!run("nft flush ruleset && (echo add table ip much; for i in $(seq 20000); do echo add chain ip much c$i; done) | nft -f -"));
+	EXPECT(!run("(echo add table ip much; for i in $(seq 20000); do echo add chain ip much c$i; done) | nft -f - && nft delete table inet portpolicy"));
 	EXPECT(!kill(siege->agent, SIGCONT));
 	EXPECT(soon_enforces(siege, false));
 }
 
 static void small_send_buffer(struct siege *siege)
 {
+	siege->owner = false;
 	siege->agent = spawn_agent(siege, default_send_buffer);
 	EXPECT(wait_ready(siege, 10000) && enforces(siege, false));
 	long_list(siege, 50000);
 	EXPECT(!kill(siege->agent, SIGHUP));
-	for (unsigned i = 0; i < 1000 && !agent_said(siege, "what was in force stays"); i++)
-		sleep_ms(10);
-	EXPECT(agent_said(siege, "what was in force stays"));
+	EXPECT(soon_said(siege, "what was in force stays"));
 	EXPECT(enforces(siege, false));
+	EXPECT(!run("nft flush ruleset") && soon_enforces(siege, false)); /* and it is what is put back */
 	put_policy(siege, policy_b);
 	EXPECT(!kill(siege->agent, SIGHUP) && soon_enforces(siege, true));
 }
@@ -543,9 +551,7 @@ static void out_of_memory(struct siege *siege)
 	EXPECT(wait_ready(siege, 10000));
 	long_list(siege, 200000);
 	EXPECT(!kill(siege->agent, SIGHUP));
-	for (unsigned i = 0; i < 1000 && !agent_said(siege, "what was in force stays"); i++)
-		sleep_ms(10);
-	EXPECT(agent_said(siege, "what was in force stays"));
+	EXPECT(soon_said(siege, "what was in force stays"));
 	EXPECT(enforces(siege, false));
 	EXPECT(!run("nft flush ruleset") && soon_enforces(siege, false));
 	put_policy(siege, policy_b);
@@ -578,7 +584,7 @@ static void interface_renamed(struct siege *siege)
 	EXPECT(soon_enforces(siege, false)); /* rules go by the name that the interface has */
 	EXPECT(!run("ip link set there7 down && ip link set there7 name here && ip link set here up"));
 	EXPECT(soon_enforces(siege, true));
-	EXPECT(!agent_said(siege, "put back"));
+	EXPECT(!agent_said(siege, "changed the table"));
 }
 
 /*
@@ -656,7 +662,7 @@ static void table_of_apply(struct siege *siege)
 {
 	EXPECT(!run("%s apply %s >/dev/null 2>&1", siege->binary, siege->policy));
 	start_agent(siege);
-	EXPECT(agent_said(siege, "cannot be owned here"));
+	EXPECT(soon_said(siege, "cannot be owned here"));
 	EXPECT(enforces(siege, false));
 	EXPECT(!run("nft insert rule inet portpolicy input accept"));
 	EXPECT(soon_enforces(siege, false));
@@ -730,7 +736,7 @@ static bool wanted(const char *name, int count, char **words)
 {
 	bool any = false;
 	for (int i = 1; i < count; i++) {
-		if (!strcmp(words[i], "--swaps")) {
+		if (!strncmp(words[i], "--", 2)) {
 			i++;
 			continue;
 		}
@@ -784,6 +790,8 @@ int main(int count, char **words)
 	for (int i = 1; i + 1 < count; i++)
 		if (!strcmp(words[i], "--swaps"))
 			swaps = (unsigned)strtoul(words[i + 1], NULL, 10);
+		else if (!strcmp(words[i], "--kills"))
+			kills = (unsigned)strtoul(words[i + 1], NULL, 10);
 	struct siege *siege = mmap(NULL, sizeof *siege, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (siege == MAP_FAILED)
 		return 2;

@@ -194,7 +194,7 @@ bool enforces(struct siege *siege, bool b)
 
 bool soon_enforces(struct siege *siege, bool b)
 {
-	for (uint64_t end = now_ms() + 5000; now_ms() < end; sleep_ms(5))
+	for (uint64_t end = now_ms() + 20000; now_ms() < end; sleep_ms(5))
 		if (enforces(siege, b))
 			return true;
 	return false;
@@ -324,6 +324,14 @@ bool agent_said(struct siege *siege, const char *text)
 		fclose(file);
 	log[length] = 0;
 	return strstr(log, text);
+}
+
+bool soon_said(struct siege *siege, const char *text)
+{
+	for (uint64_t end = now_ms() + 10000; now_ms() < end; sleep_ms(5))
+		if (agent_said(siege, text))
+			return true;
+	return false;
 }
 
 /* ---- set up ---- */

@@ -47,6 +47,7 @@ bool wait_ready(struct siege *siege, int ms);
 int agent_status(struct siege *siege, int ms);		/* its exit status, -signal, or -1000: still there */
 void kill_agent(struct siege *siege, int signal);	/* and waits for its end */
 bool agent_said(struct siege *siege, const char *text); /* in its log so far */
+bool soon_said(struct siege *siege, const char *text);  /* or within ten seconds */
 
 /* Runs a command of the shell; its exit status. */
 int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -58,7 +59,7 @@ struct passed {
 struct passed probe(struct siege *siege);
 /* As policy A or B says? */
 bool enforces(struct siege *siege, bool b);
-/* Within five seconds. */
+/* Within twenty seconds: an emulated machine is slow. */
 bool soon_enforces(struct siege *siege, bool b);
 
 /* The peer sends to all three ports in turn until flood_end. */
