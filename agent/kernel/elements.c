@@ -14,7 +14,6 @@
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <stdlib.h>
 #include <string.h>
 #include <talloc.h>
 
@@ -317,34 +316,12 @@ static int put_one(struct writer *writer, const struct element *element)
 	return put_range(writer, element->first[0], element->last[0], data_of(set, element));
 }
 
-struct weighed {
-	double weight;
-	size_t index;
-};
-
-static int by_weight(const void *left, const void *right)
-{
-	const struct weighed *a = left, *b = right;
-	if (a->weight != b->weight)
-		return a->weight < b->weight ? -1 : 1;
-	return (a->index > b->index) - (a->index < b->index);
-}
-
-/* The kernel refuses an element of several ranges one corner of which lies in an existing one: the narrow ones first. */
 static int put_narrow_first(struct writer *writer)
 {
-	const struct set *set = writer->set;
-	struct weighed *order = talloc_array(NULL, struct weighed, set->element_count);
+	const struct element **order = elements_narrow_first(NULL, writer->set);
 	int status = order ? 0 : -ENOMEM;
-	for (size_t i = 0; !status && i < set->element_count; i++) {
-		order[i] = (struct weighed){.weight = 1, .index = i};
-		for (unsigned field = 0; field < set->key_count; field++)
-			order[i].weight *= (double)(set->elements[i].last[field] - set->elements[i].first[field]) + 1;
-	}
-	if (!status)
-		qsort(order, set->element_count, sizeof(*order), by_weight);
-	for (size_t i = 0; !status && i < set->element_count; i++)
-		status = put_one(writer, &set->elements[order[i].index]);
+	for (size_t i = 0; !status && i < writer->set->element_count; i++)
+		status = put_one(writer, order[i]);
 	talloc_free(order);
 	return status;
 }

@@ -1,8 +1,9 @@
 /*
- * Sets of concatenated ranges (nft_set_pipapo), in each of which no two members meet: of two that do the kernel refuses
- * one whose corner lies in the other.
+ * Sets of concatenated ranges (nft_set_pipapo).
  *
- * Of two atoms that meet, the one of the later line goes into a set that is asked later.
+ * Of two members that meet the kernel refuses one whose first or last corner lies in the other, and of two that it takes a packet
+ * finds the one that was added first.  The narrow ones are added first: so an atom may share a set with a later line's that holds
+ * it with room on both sides.  Of others that meet, the one of the later line goes into a set that is asked later.
  */
 #include "dsl/ruleset/cost.h"
 #include "dsl/ruleset/layout.h"
@@ -32,10 +33,26 @@ static size_t order_of(const struct layering *layering, size_t use)
 	return layering->uses->at[use].atom->line->order;
 }
 
+/* Does the outer one hold the inner one, and keep its own corners? */
+static bool nested(const struct atom *inner, const struct atom *outer)
+{
+	bool before = false, behind = false;
+	for (int d = 0; d < DIMENSIONS; d++) {
+		if (inner->first[d] < outer->first[d] || inner->last[d] > outer->last[d])
+			return false;
+		before |= outer->first[d] < inner->first[d];
+		behind |= outer->last[d] > inner->last[d];
+	}
+	return before && behind;
+}
+
 static int note_pair(void *data, size_t a, size_t b)
 {
 	struct layering *layering = data;
 	bool a_first = order_of(layering, a) < order_of(layering, b) || (order_of(layering, a) == order_of(layering, b) && a < b);
+	const struct atom *left = layering->uses->at[a].atom, *right = layering->uses->at[b].atom;
+	if (a_first ? nested(left, right) : nested(right, left))
+		return 0;
 	if (layering->count >= PAIRS_MAX * layering->uses->count)
 		return 1;
 	layering->pairs[layering->count++] = a_first ? (struct pair){a, b} : (struct pair){b, a};

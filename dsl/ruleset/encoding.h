@@ -74,7 +74,7 @@ int note_conflicts(void *ctx, struct uses *const *parts, size_t count);
 enum plan_kind {
 	PLAN_LINEAR, /* a rule for each use */
 	PLAN_HASHES, /* hashes by prefix lengths */
-	PLAN_BOXES,  /* sets of ranges; in each no two uses overlap */
+	PLAN_BOXES,  /* sets of ranges */
 	PLAN_PORTS,  /* a map of protocols and ports to chains */
 	PLAN_CHAINS, /* hashes of networks to chains */
 	PLAN_CUTS,   /* maps of one field after another to chains */

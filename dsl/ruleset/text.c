@@ -321,17 +321,24 @@ static void put_values(FILE *out, const struct set *set)
 	}
 }
 
-static void put_members(FILE *out, const struct set *set)
+/* In the order in which the kernel takes them. False: out of memory. */
+static bool put_members(FILE *out, const struct set *set)
 {
 	if (set->kind == SET_METER || set->kind == SET_TIMED || !members_count(set))
-		return;
+		return true;
+	bool ranges = set->interval && set->key_count > 1;
+	const struct element **order = ranges ? elements_narrow_first(NULL, set) : NULL;
+	if (ranges && !order)
+		return false;
 	fputs("\t\telements = { ", out);
 	put_values(out, set);
 	for (size_t i = 0; i < set->element_count; i++) {
 		fputs(i ? ", " : "", out);
-		put_element(out, set, &set->elements[i]);
+		put_element(out, set, order ? order[i] : &set->elements[i]);
 	}
 	fputs(" }\n", out);
+	talloc_free(order);
+	return true;
 }
 
 /* Days and seconds: nft takes no number of more than ten digits. */
@@ -345,7 +352,7 @@ static void put_time(FILE *out, uint64_t seconds)
 	fputc('\n', out);
 }
 
-static void put_set(FILE *out, const struct set *set)
+static bool put_set(FILE *out, const struct set *set)
 {
 	fprintf(out, "\t%s %s {\n\t\ttype ", set->kind == SET_MAP || set->kind == SET_COUNTERS ? "map" : "set", set->name);
 	put_types(out, set);
@@ -359,20 +366,23 @@ static void put_set(FILE *out, const struct set *set)
 		fputs("\t\tflags interval\n", out);
 	if (set->timeout_ms)
 		put_time(out, set->timeout_ms / 1000);
-	put_members(out, set);
+	bool complete = put_members(out, set);
 	fputs("\t}\n", out);
+	return complete;
 }
 
-static void put_ruleset(FILE *out, const struct ruleset *ruleset)
+static bool put_ruleset(FILE *out, const struct ruleset *ruleset)
 {
 	fprintf(out, "table inet %s {\n", ruleset->table);
 	for (size_t i = 0; i < ruleset->counter_count; i++)
 		fprintf(out, "\tcounter %s {\n\t}\n", ruleset->counters[i].name);
+	bool complete = true;
 	for (size_t i = 0; i < ruleset->set_count; i++)
-		put_set(out, &ruleset->sets[i]);
+		complete &= put_set(out, &ruleset->sets[i]);
 	for (size_t i = 0; i < ruleset->chain_count; i++)
 		put_chain(out, &ruleset->chains[i]);
 	fputs("}\n", out);
+	return complete;
 }
 
 /* Closes the stream and takes its text into talloc's care. */
@@ -403,6 +413,10 @@ char *ruleset_text(void *ctx, const struct ruleset *ruleset)
 	FILE *stream = open_memstream(&text, &length);
 	if (!stream)
 		return NULL;
-	put_ruleset(stream, ruleset);
-	return collect(ctx, stream, &text);
+	bool complete = put_ruleset(stream, ruleset);
+	char *copy = collect(ctx, stream, &text);
+	if (complete)
+		return copy;
+	talloc_free(copy);
+	return NULL;
 }

@@ -200,6 +200,12 @@ int policy_lower(void *ctx, const struct policy *policy, const char *table, stru
 int policy_lower_as(void *ctx, const struct policy *policy, const char *table, enum encoding encoding, struct diagnostics *diagnostics,
 	struct ruleset **out);
 
+/*
+ * The members of a set of several ranges in the order in which they must be added: the kernel refuses one of which a corner lies in
+ * another that is there, and of two that hold a packet finds the one that was added first.  Freed with talloc_free; NULL: out of memory.
+ */
+const struct element **elements_narrow_first(void *ctx, const struct set *set);
+
 /* The same as `nft -f` reads it: a script that makes the table from nothing. NULL: out of memory. */
 char *ruleset_text(void *ctx, const struct ruleset *ruleset);
 

@@ -100,12 +100,31 @@ static void few_rules_are_met(void **state)
 	talloc_free(text);
 }
 
+/* Of networks that lie in each other the kernel takes both into one set, unless they share a corner. */
+static void nested_networks(void **state)
+{
+	(void)state;
+	LOAD_TEXT(world, "default in deny\nallow in tcp/22 from 10.1.2.0/24\nallow in tcp/22 from 10.2.0.0/24\n"
+			 "allow in tcp/22 from 10.1.0.0/16\nallow in tcp/22 from 10.2.0.0/16\n");
+	const struct ruleset *r = lower_as(&world, ENCODING_BOXES);
+	size_t most = 0;
+	for (size_t i = 0; i < r->set_count; i++)
+		most = r->sets[i].element_count > most ? r->sets[i].element_count : most;
+	assert_int_equal(most, 3);
+	counts_at_rule(&world, r, IN(6, 22, "10.1.2.3", "192.0.2.1"), 0);
+	counts_at_rule(&world, r, IN(6, 22, "10.2.0.3", "192.0.2.1"), 1);
+	counts_at_rule(&world, r, IN(6, 22, "10.1.3.3", "192.0.2.1"), 2);
+	counts_at_rule(&world, r, IN(6, 22, "10.2.3.3", "192.0.2.1"), 3);
+	talloc_free(world.ctx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(types_before_networks),
 		cmocka_unit_test(every_encoding_counts_alike),
 		cmocka_unit_test(few_rules_are_met),
+		cmocka_unit_test(nested_networks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,14 +165,22 @@ static bool holds(const struct set *set, const struct element *element, const u1
 	return true;
 }
 
-/* The member that holds the values; no two do. */
+static bool within(const struct set *set, const struct element *inner, const struct element *outer)
+{
+	for (unsigned i = 0; i < set->key_count; i++)
+		if (inner->first[i] < outer->first[i] || inner->last[i] > outer->last[i])
+			return false;
+	return true;
+}
+
+/* The member that holds the values: of two the narrow one, which lies in the other and was added first. */
 static const struct element *member_of(const struct set *set, const u128 *values)
 {
 	const struct element *found = NULL;
 	for (size_t i = 0; i < set->element_count; i++)
 		if (holds(set, &set->elements[i], values)) {
-			assert_null(found);
-			found = &set->elements[i];
+			assert_true(!found || within(set, found, &set->elements[i]) || within(set, &set->elements[i], found));
+			found = found && within(set, found, &set->elements[i]) ? found : &set->elements[i];
 		}
 	return found;
 }
