@@ -9,6 +9,7 @@
 #include <talloc.h>
 
 #define ANSWER_SECONDS 120 /* the largest policies take that long to compile */
+#define STATUS_SECONDS 10
 
 static int unanswered(const struct invocation *call, int error)
 {
@@ -26,7 +27,7 @@ static int unanswered(const struct invocation *call, int error)
 bool agent_there(const struct invocation *call)
 {
 	json_t *answer = NULL;
-	int status = control_ask(call->table, json_pack("{s:s}", "verb", "status"), -1, ANSWER_SECONDS, &answer);
+	int status = control_ask(call->table, json_pack("{s:s}", "verb", "status"), -1, STATUS_SECONDS, &answer);
 	if (!status)
 		json_decref(answer);
 	return status != 1; /* one that does not answer is one, too */

@@ -102,16 +102,17 @@ static void undo(struct guardian *guardian)
 
 static void watch(struct guardian *guardian)
 {
-	struct pollfd on[] = {{.fd = guardian->watch, .events = POLLIN}, {.fd = guardian->timer, .events = POLLIN},
+	struct pollfd on[] = {{.fd = guardian->watch, .events = POLLIN},
+		{.fd = guardian->timer, .events = POLLIN},
 		{.fd = guardian->signals, .events = POLLIN}};
 	while (!decided(guardian)) {
-		if (poll(on, 3, -1) < 0 && errno != EINTR)
-			break;
+		int ready = poll(on, 3, -1);
 		drain(guardian->watch);
-		if (on[1].revents || on[2].revents)
-			break;
+		if ((ready < 0 && errno != EINTR) || on[1].revents || on[2].revents) {
+			undo(guardian);
+			return;
+		}
 	}
-	undo(guardian); /* does nothing when somebody has decided */
 }
 
 static void detach(int ready)

@@ -137,7 +137,7 @@ static unsigned changes(struct fixture *fixture, uint64_t wait)
 	return fixture->changes;
 }
 #define ASSERT_SEEN(fixture) assert_int_equal(changes(fixture, PATIENCE_MS), 1)
-#define ASSERT_QUIET(fixture) assert_int_equal(changes(fixture, SETTLE_QUIET_MS * 3), 0)
+#define ASSERT_QUIET(fixture) assert_int_equal(changes(fixture, SETTLE_QUIET_MS + 100), 0)
 
 static void written_in_place(void **state)
 {
