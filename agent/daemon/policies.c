@@ -185,11 +185,23 @@ static void say(const char *messages)
 		fputs(messages, stderr);
 }
 
+/* What would a change be undone to, if another came between? */
+static bool is_pending(const struct policies *policies) { return policies->agent && agent_state(policies->agent)->confirming; }
+
+static char *pending_message(void *ctx)
+{
+	return talloc_strdup(ctx, "portpolicy: a change is pending: `portpolicy confirm` or `portpolicy rollback` it first\n");
+}
+
 int policies_load(void *data, void *ctx, struct agent_policy **out)
 {
 	char *messages;
 	struct policies *policies = data;
-	int status = read_own(policies, ctx, out, &messages);
+	int status = STATUS_FAILED;
+	if (is_pending(policies))
+		messages = pending_message(ctx);
+	else
+		status = read_own(policies, ctx, out, &messages);
 	say(messages);
 	talloc_free(messages);
 	return status;
@@ -232,6 +244,8 @@ static void told(void *data, const struct reconcile_action *action)
 		pending_undone(policies->call->table);
 	else if (action->report == REPORT_CONFIRMED)
 		end_pending(policies);
+	if (action->report == REPORT_ROLLED_BACK || action->report == REPORT_CONFIRMED)
+		loop_timer_set(policies->check, loop_now()); /* files may have changed meanwhile */
 	if (!policy || !policy->provenance || (action->report != REPORT_IN_FORCE && action->report != REPORT_CONFIRMED))
 		return;
 	bool first = !policy->provenance->since;
@@ -278,10 +292,8 @@ static int files_changed(void *data)
 	struct agent_policy *policy;
 	char before[DIGEST_ROOM], *messages;
 	bool trouble = policies->trouble;
-	if (agent_state(policies->agent)->confirming) {
-		loop_timer_set(policies->check, agent_state(policies->agent)->confirm_by + 100);
+	if (is_pending(policies))
 		return 0;
-	}
 	strcpy(before, policies->digest);
 	void *scratch = talloc_new(NULL);
 	int status = scratch ? read_own(policies, scratch, &policy, &messages) : -ENOMEM;
@@ -311,9 +323,8 @@ int policies_reload(struct policies *policies, void *ctx, char **messages)
 {
 	struct agent_policy *policy;
 	*messages = NULL;
-	if (agent_state(policies->agent)->confirming) {
-		*messages = talloc_strdup(
-			ctx, "portpolicy: a change is pending: `portpolicy confirm` or `portpolicy rollback` it first\n");
+	if (is_pending(policies)) {
+		*messages = pending_message(ctx);
 		return *messages ? STATUS_FAILED : -ENOMEM;
 	}
 	policies->accept = true;
@@ -370,9 +381,8 @@ int policies_give(struct policies *policies, void *ctx, const struct given *give
 {
 	struct agent_policy *policy;
 	*messages = NULL;
-	if (agent_state(policies->agent)->confirming) {
-		*messages = talloc_strdup(
-			ctx, "portpolicy: a change is pending: `portpolicy confirm` or `portpolicy rollback` it first\n");
+	if (is_pending(policies)) {
+		*messages = pending_message(ctx);
 		return *messages ? STATUS_FAILED : -ENOMEM;
 	}
 	int status = make_given(policies, ctx, given, &policy, messages);
