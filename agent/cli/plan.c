@@ -140,15 +140,6 @@ static int print_plan(void *ctx, const struct changes *changes, const struct com
 	return error;
 }
 
-/* The policy is the first file that was read, called as it was called then. */
-static const char *first_file(const struct bundle *bundle)
-{
-	for (const struct traced *one = bundle->first; one; one = one->next)
-		if (one->kind == TRACED_POLICY && !one->error)
-			return one->path;
-	return bundle->main;
-}
-
 /* The policy in force, as it was then.  1: it is not known. */
 static int load_installed(void *ctx, const struct invocation *call, struct policy **out)
 {
@@ -165,7 +156,7 @@ static int load_installed(void *ctx, const struct invocation *call, struct polic
 	if (error)
 		return error == -ENOMEM ? error : 1;
 	bundle->environment.host = world_environment(world)->host;
-	error = policy_load(ctx, first_file(bundle), &bundle->environment, diagnostics, out);
+	error = policy_load(ctx, bundle_policy(bundle), &bundle->environment, diagnostics, out);
 	return error < 0 ? error : error != 0;
 }
 

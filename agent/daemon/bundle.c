@@ -310,6 +310,14 @@ int bundle_disown(const char *table)
 	return error;
 }
 
+const char *bundle_policy(const struct bundle *bundle)
+{
+	for (const struct traced *one = bundle->first; one; one = one->next)
+		if (one->kind == TRACED_POLICY && !one->error)
+			return one->path;
+	return bundle->main;
+}
+
 int bundle_in_force(void *ctx, const char *table, const struct environment *inner, struct bundle **out)
 {
 	void *scratch = talloc_new(NULL);

@@ -27,6 +27,9 @@ int bundle_keep(const char *table, const char *main, const struct trace *trace);
  */
 int bundle_recall(void *ctx, const char *table, const char *main, const struct environment *inner, struct bundle **out);
 
+/* Its policy as it was called when it was read: the first file of it, which may be relative where `main` is not. */
+const char *bundle_policy(const struct bundle *bundle);
+
 /*
  * The policy that was put in force last, confirmed or not, whatever its name.  As bundle_recall; -ENOENT also where somebody else's
  * policy came in between (bundle_disown: what is in force from now on is not kept).

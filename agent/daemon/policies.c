@@ -95,6 +95,7 @@ struct making {
 	const struct environment *environment;
 	const char *path, *name;
 	enum policy_origin origin;
+	const char *begin; /* what `environment` calls the path; NULL: the same */
 };
 
 /* The policy, without its world.  0; STATUS_NO; or a negative errno; *messages in each case but the last. */
@@ -107,7 +108,8 @@ static int make(void *ctx, const struct making *making, struct agent_policy **ou
 	made->name = talloc_strdup(made, making->name);
 	made->provenance->origin = making->origin;
 	made->provenance->path = talloc_strdup(made, making->path);
-	int status = policy_load(made, making->path, making->environment, diagnostics, &made->policy);
+	const char *begin = making->begin ? making->begin : making->path;
+	int status = policy_load(made, begin, making->environment, diagnostics, &made->policy);
 	if (!status)
 		status = policy_ruleset(made, making->call, made->policy, diagnostics, &made->ruleset);
 	*messages = status < 0 ? NULL : shown(ctx, diagnostics);
@@ -123,7 +125,7 @@ static int make(void *ctx, const struct making *making, struct agent_policy **ou
 static int make_own(struct policies *policies, void *ctx, struct world *world, struct agent_policy **out, char **messages)
 {
 	struct trace *trace = world_trace(world);
-	struct making making = {policies->call, world_environment(world), policies->path, policies->path, POLICY_OWN};
+	struct making making = {policies->call, world_environment(world), policies->path, policies->path, POLICY_OWN, NULL};
 	int status = make(ctx, &making, out, messages);
 	if (status < 0)
 		return status;
@@ -367,7 +369,7 @@ static int make_given(struct policies *policies, void *ctx, const struct given *
 		status = bundle_parse(ctx, bytes, length, world_environment(world), &bundle);
 	if (status)
 		return status;
-	struct making making = {call, &bundle->environment, bundle->main, bundle->main, POLICY_GIVEN};
+	struct making making = {call, &bundle->environment, bundle->main, bundle->main, POLICY_GIVEN, bundle_policy(bundle)};
 	status = make(ctx, &making, out, messages);
 	if (status)
 		return status;
@@ -404,7 +406,7 @@ static int use_last_good(struct policies *policies, void *ctx)
 	if (status)
 		return status;
 	name = talloc_asprintf(ctx, "the last good state of %s", policies->path);
-	struct making making = {policies->call, &bundle->environment, policies->path, name, POLICY_LAST_GOOD};
+	struct making making = {policies->call, &bundle->environment, policies->path, name, POLICY_LAST_GOOD, bundle_policy(bundle)};
 	status = name ? make(ctx, &making, &policy, &messages) : -ENOMEM;
 	if (status) {
 		say(messages);
@@ -437,7 +439,8 @@ static int use_fallback(struct policies *policies, void *ctx)
 	char *messages = NULL;
 	struct environment environment = {.read_file = read_fallback, .canonical = name_fallback, .host = "localhost"};
 	struct making making = {
-		policies->call, &environment, FALLBACK_NAME, "the fallback: ssh in, everything out", POLICY_FALLBACK};
+		policies->call, &environment, FALLBACK_NAME, "the fallback: ssh in, everything out", POLICY_FALLBACK,
+		NULL};
 	int status = make(ctx, &making, &policy, &messages);
 	if (!status) {
 		digest_text(fallback_policy, strlen(fallback_policy), policy->provenance->digest);
